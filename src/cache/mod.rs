@@ -1,0 +1,1 @@
+//! Replies stored as the bytes they were.

@@ -1,0 +1,1 @@
+//! Throwaway PostgreSQL clusters: the demo and the tests start theirs here.

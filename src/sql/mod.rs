@@ -1,0 +1,1 @@
+//! What an SQL text was proven to be.

@@ -1,0 +1,1 @@
+//! PostgreSQL servers that we connect to.
