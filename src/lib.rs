@@ -3,6 +3,7 @@
 pub mod bypass;
 pub mod cache;
 pub mod demo;
+pub mod secret;
 pub mod sql;
 pub mod sqlstate;
 pub mod upstream;

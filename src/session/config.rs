@@ -1,0 +1,39 @@
+//! What every session is told by the operator: its waits and its sizes.
+
+use std::time::Duration;
+
+/// One session's limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// From accept to signed in; default 10 s, above zero.
+    pub startup_timeout: Duration,
+    /// How long a client may be idle outside a transaction, then 57P05; default `None`, for ever.
+    pub idle_timeout: Option<Duration>,
+    /// How long it may be idle inside one, then 25P03; default 300 s, `None` for ever.
+    pub idle_in_transaction_timeout: Option<Duration>,
+    /// The longest message body accepted after sign-in, in bytes; default 64 MiB.
+    pub message_bytes_max: usize,
+    /// The longest statement text accepted, in bytes; default 1 MiB.
+    pub statement_bytes_max: usize,
+    /// How long one statement may run, then 57014; default `None`, for ever.
+    pub statement_timeout: Option<Duration>,
+    /// The prepared statements that one session may hold, in bytes; default 4 MiB.
+    pub prepared_bytes_max: usize,
+    /// The analyses that all sessions together remember, in bytes; default 16 MiB, 0 for none.
+    pub memo_bytes_max: usize,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            startup_timeout: Duration::from_secs(10),
+            idle_timeout: None,
+            idle_in_transaction_timeout: Some(Duration::from_mins(5)),
+            message_bytes_max: 64 << 20,
+            statement_bytes_max: 1 << 20,
+            statement_timeout: None,
+            prepared_bytes_max: 4 << 20,
+            memo_bytes_max: 16 << 20,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Real cancels: a `CancelRequest` on a connection of its own, to the server that runs the
+//! statement, with the key that this server gave.
+//!
+//! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::connect::Connector;
+
+/// What cancels a connection's statement.
+#[derive(Clone)]
+pub struct CancelKey {
+    /// The server process.
+    pub pid: i32,
+    /// Its secret: 4 bytes, up to 256 from protocol 3.2 on.
+    pub secret: Bytes,
+    /// Whom to tell.
+    pub connector: Connector,
+}
+
+impl std::fmt::Debug for CancelKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CancelKey").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+impl CancelKey {
+    /// Sends the cancel and waits until the server has passed it on.
+    ///
+    /// The server closes this connection after signalling the backend, so that once this
+    /// returns, no later statement on the cancelled connection can be hit. Failures are the
+    /// caller's to ignore: a cancel promises nothing.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or does not answer in time.
+    pub async fn deliver(&self) -> std::io::Result<()> {
+        self.connector.cancel(self.pid, &self.secret).await
+    }
+}
+
+/// Where one session's cancels go: to the connection that it holds right now, or to its wait
+/// for one, or nowhere.
+///
+/// Invariant: a connection leaves the session only through [`CancelSlot::clear`], which waits
+/// for cancels under way; so a cancel never hits the next client.
+#[derive(Debug, Default)]
+pub struct CancelSlot {
+    // A lock because the canceller runs on another task than the session; held for a few
+    // instructions, never across an await.
+    state: Mutex<SlotState>,
+    /// Told when the last delivery has ended.
+    delivered: Notify,
+    /// Told when a session that waits for a connection is cancelled.
+    wait_cancelled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct SlotState {
+    target: Option<CancelKey>,
+    deliveries: u32,
+    is_waiting: bool,
+}
+
+impl CancelSlot {
+    /// The session now holds the connection of `key`.
+    pub fn hold(&self, key: &CancelKey) {
+        self.state().target = Some(key.clone());
+    }
+
+    /// The session gives its connection up: no further cancel goes there, and those under way
+    /// have arrived when this returns.
+    ///
+    /// Cancel-safe: the target is gone after the first poll.
+    pub async fn clear(&self) {
+        self.state().target = None;
+        loop {
+            let delivered = self.delivered.notified();
+            if self.state().deliveries == 0 {
+                return;
+            }
+            delivered.await;
+        }
+    }
+
+    /// Waits for `wait` unless the session is cancelled meanwhile: then `None`.
+    pub async fn unless_cancelled<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        let cancelled = self.wait_cancelled.notified();
+        self.state().is_waiting = true;
+        let waiting = Waiting(self);
+        let outcome = tokio::select! {
+            biased;
+            outcome = wait => Some(outcome),
+            () = cancelled => None,
+        };
+        drop(waiting);
+        outcome
+    }
+
+    /// Cancels what the session does now.
+    pub async fn cancel(&self) {
+        let key = {
+            let mut state = self.state();
+            if state.is_waiting {
+                state.is_waiting = false;
+                self.wait_cancelled.notify_waiters();
+                return;
+            }
+            let Some(key) = state.target.clone() else { return };
+            state.deliveries += 1;
+            key
+        };
+        let delivery = Delivery(self);
+        if let Err(error) = key.deliver().await {
+            tracing::warn!(%error, "cancel not delivered");
+        }
+        drop(delivery);
+    }
+
+    fn state(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a wait, also when its future is dropped.
+struct Waiting<'slot>(&'slot CancelSlot);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state().is_waiting = false;
+    }
+}
+
+/// Ends a delivery, also when its future is dropped.
+struct Delivery<'slot>(&'slot CancelSlot);
+
+impl Drop for Delivery<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.deliveries -= 1;
+        if state.deliveries == 0 {
+            self.0.delivered.notify_waiters();
+        }
+    }
+}

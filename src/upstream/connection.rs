@@ -1,0 +1,184 @@
+//! One connection to an upstream: its bytes, and what its server session carries.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
+
+use super::cancel::CancelKey;
+use super::parameters::Parameters;
+use super::prepared::PreparedOnConnection;
+use super::settings::Settings;
+use super::stream::UpstreamStream;
+use crate::wire::frame::{self, HEADER_BYTES, Header};
+use crate::wire::frontend::{put_query, put_terminate};
+
+/// A signed-in connection.
+///
+/// What a server session carries from one client to the next is all named here: `carried`,
+/// `prepared`, `unnamed`. Anything else that a client could leave behind taints it.
+#[derive(Debug)]
+pub struct Connection {
+    stream: UpstreamStream,
+    /// Bytes that have arrived and are not dealt with yet.
+    pub input: BytesMut,
+    /// What cancels its statements.
+    pub key: CancelKey,
+    /// What it reports of its settings.
+    pub parameters: Parameters,
+    /// The settings that differ from a fresh connection's.
+    pub carried: Settings,
+    /// The gateway's named statements that it holds.
+    pub prepared: PreparedOnConnection,
+    /// The number of the statement in its unnamed slot.
+    pub unnamed: Option<u64>,
+    /// The transaction status of its last `ReadyForQuery`: `I`, `T` or `E`.
+    pub status: u8,
+    /// Whether it carries something that the gateway cannot name, so that it must be closed.
+    pub is_tainted: bool,
+    /// When it was made.
+    pub created: Instant,
+}
+
+impl Connection {
+    /// A connection that has just said its first `ReadyForQuery`.
+    #[must_use]
+    pub fn new(
+        stream: UpstreamStream,
+        key: CancelKey,
+        parameters: Parameters,
+        prepared_max: usize,
+    ) -> Self {
+        Self {
+            stream,
+            input: BytesMut::new(),
+            key,
+            parameters,
+            carried: Settings::default(),
+            prepared: PreparedOnConnection::new(prepared_max),
+            unnamed: None,
+            status: b'I',
+            is_tainted: false,
+            created: Instant::now(),
+        }
+    }
+
+    /// Reads more bytes into `input`; zero when the upstream has closed.
+    ///
+    /// Cancel-safe: bytes read are in `input`.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        self.input.reserve(READ_BYTES);
+        self.stream.read_buf(&mut self.input).await
+    }
+
+    /// Sends `bytes`.
+    ///
+    /// Not cancel-safe: a part may have been sent.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        match self.stream {
+            UpstreamStream::Plain(_) => Ok(()),
+            _ => self.stream.flush().await,
+        }
+    }
+
+    /// Whether an idle connection can be used: it is open and has said nothing that ends it.
+    ///
+    /// Takes in what it said while idle (`ParameterStatus`, notices). Costs no system call
+    /// where nothing has arrived.
+    pub fn is_usable(&mut self) -> bool {
+        while let Poll::Ready(read) = self.poll_fill() {
+            if !matches!(read, Ok(1..)) {
+                return false;
+            }
+        }
+        self.take_in_idle().is_some()
+    }
+
+    /// Whether it may go back to its pool: between transactions, nothing unread, nothing unknown.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.status == b'I' && self.input.is_empty() && !self.is_tainted
+    }
+
+    /// Ends an open transaction and waits until the server is idle.
+    ///
+    /// # Errors
+    /// When the connection broke or the server says what it should not.
+    pub async fn roll_back(&mut self) -> io::Result<()> {
+        let mut out = BytesMut::new();
+        put_query(&mut out, b"ROLLBACK");
+        self.send(&out).await?;
+        loop {
+            while let Some(Header { tag, body_len }) = self.peek()? {
+                if self.input.len() < HEADER_BYTES + body_len {
+                    break;
+                }
+                let status = self.input.get(HEADER_BYTES).copied();
+                self.input.advance(HEADER_BYTES + body_len);
+                if let (b'Z', Some(status)) = (tag, status) {
+                    self.status = status;
+                    return Ok(());
+                }
+            }
+            if self.fill().await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Says goodbye and closes.
+    pub async fn terminate(mut self) {
+        let mut out = BytesMut::new();
+        put_terminate(&mut out);
+        // The server closes either way; a failure here means that it already has.
+        let _ = self.send(&out).await;
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// The header of the next message, or `None` before it has arrived.
+    ///
+    /// # Errors
+    /// When the bytes are not a message.
+    pub fn peek(&self) -> io::Result<Option<Header>> {
+        frame::peek(&self.input, UPSTREAM_BODY_BYTES_MAX)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not a PostgreSQL message"))
+    }
+
+    fn poll_fill(&mut self) -> Poll<io::Result<usize>> {
+        let mut space = [0; 1024];
+        let mut buffer = ReadBuf::new(&mut space);
+        let mut context = Context::from_waker(Waker::noop());
+        let read = Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer);
+        self.input.extend_from_slice(buffer.filled());
+        read.map_ok(|()| buffer.filled().len())
+    }
+
+    /// Takes in whole messages that may come at any time; `None` for any other.
+    fn take_in_idle(&mut self) -> Option<()> {
+        while !self.input.is_empty() {
+            let frame = frame::take(&mut self.input, UPSTREAM_BODY_BYTES_MAX).ok()??;
+            match frame.tag {
+                b'S' => self.parameters.on_status(&frame.body).map(drop)?,
+                b'N' | b'A' => {}
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+}
+
+/// The room offered to one read. Large results arrive in pieces of at most this.
+const READ_BYTES: usize = 32 << 10;
+
+/// The longest message an upstream may send: PostgreSQL's own bound on one value is 1 GB.
+const UPSTREAM_BODY_BYTES_MAX: usize = (1 << 30) + (1 << 20);

@@ -1,0 +1,51 @@
+//! What upstreams report of their settings: `ParameterStatus`.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::wire::backend::put_parameter_status;
+
+/// The reported settings of one connection, or those that a client was told last.
+///
+/// A handful of short names and values; cloning shares them.
+///
+/// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters(BTreeMap<Bytes, Bytes>);
+
+impl Parameters {
+    /// Takes in a `ParameterStatus` body: two strings, each with its zero byte.
+    ///
+    /// `None`, and no change, when the body is not that.
+    pub fn on_status(&mut self, body: &[u8]) -> Option<(Bytes, Bytes)> {
+        let end = memchr::memchr(0, body)?;
+        let (name, rest) = body.split_at(end);
+        let value = rest.get(1..)?.strip_suffix(b"\0")?;
+        let (name, value) = (Bytes::copy_from_slice(name), Bytes::copy_from_slice(value));
+        self.0.insert(name.clone(), value.clone());
+        Some((name, value))
+    }
+
+    /// The value reported under `name`.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&[u8]> {
+        self.0.get(name.as_bytes()).map(AsRef::as_ref)
+    }
+
+    /// Appends a `ParameterStatus` for each one.
+    pub fn put_all(&self, out: &mut BytesMut) {
+        for (name, value) in &self.0 {
+            put_parameter_status(out, name, value);
+        }
+    }
+
+    /// Appends a `ParameterStatus` for each value that `told` does not have yet.
+    pub fn put_changes_since(&self, told: &Self, out: &mut BytesMut) {
+        for (name, value) in &self.0 {
+            if told.0.get(name) != Some(value) {
+                put_parameter_status(out, name, value);
+            }
+        }
+    }
+}

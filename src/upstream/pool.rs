@@ -1,0 +1,279 @@
+//! Pools of connections: every acquire is counted, and matched by one release.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use deadpool::Runtime;
+use deadpool::managed::{
+    Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType,
+};
+use tokio::time::Instant;
+
+use super::config::PoolConfig;
+use super::connect::{ConnectError, Connector};
+use super::connection::Connection;
+
+/// One upstream and the connections to it.
+#[derive(Clone)]
+pub struct Upstream(Arc<Shared>);
+
+struct Shared {
+    pool: Pool<ConnectionManager>,
+    config: PoolConfig,
+    counters: Arc<Counters>,
+    /// Until when a connect failure keeps this upstream out, in milliseconds since `epoch`.
+    down_until_ms: AtomicU64,
+    epoch: Instant,
+}
+
+/// What the pool has counted; each only grows.
+#[derive(Debug, Default)]
+pub struct Counters {
+    acquires: AtomicU64,
+    releases: AtomicU64,
+    connects: AtomicU64,
+    closes: AtomicU64,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections taken from the pool.
+    pub acquires: u64,
+    /// Connections given up: back to the pool or closed.
+    pub releases: u64,
+    /// Connections made.
+    pub connects: u64,
+    /// Connections closed instead of given back.
+    pub closes: u64,
+}
+
+/// Why no connection was acquired.
+#[derive(Debug)]
+pub enum AcquireError {
+    /// All connections stayed in use for the whole wait.
+    Exhausted {
+        /// How many there are.
+        size: usize,
+        /// How long the wait was.
+        waited: Duration,
+    },
+    /// A new connection was needed and could not be made.
+    Connect(ConnectError),
+    /// The pool is closed: the gateway is stopping.
+    Closed,
+}
+
+impl fmt::Display for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exhausted { size, waited } => {
+                write!(f, "all {size} connections in use for {} ms", waited.as_millis())
+            }
+            Self::Connect(error) => error.fmt(f),
+            Self::Closed => f.write_str("the pool is closed"),
+        }
+    }
+}
+
+impl Upstream {
+    /// A pool of connections made by `connector`. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// Never with the runtime given here; the library's signature has one.
+    pub fn new(
+        connector: Connector,
+        config: PoolConfig,
+    ) -> Result<Self, deadpool::managed::BuildError> {
+        let counters = Arc::new(Counters::default());
+        let manager = ConnectionManager {
+            connector,
+            config: config.clone(),
+            counters: Arc::clone(&counters),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(config.size)
+            .wait_timeout(Some(config.wait_timeout))
+            .queue_mode(QueueMode::Lifo)
+            .runtime(Runtime::Tokio1)
+            .build()?;
+        let down_until_ms = AtomicU64::new(0);
+        Ok(Self(Arc::new(Shared { pool, config, counters, down_until_ms, epoch: Instant::now() })))
+    }
+
+    /// Takes a connection, waiting for one within the pool's limit.
+    ///
+    /// Cancel-safe: nothing is taken when dropped.
+    ///
+    /// # Errors
+    /// When none is free in time or none can be made.
+    pub async fn acquire(&self) -> Result<Lease, AcquireError> {
+        let object = self.0.pool.get().await.map_err(|error| self.explain(error))?;
+        self.0.counters.acquires.fetch_add(1, Ordering::Relaxed);
+        Ok(Lease { object: Some(object), upstream: self.clone() })
+    }
+
+    /// Whether connecting has not failed within the last second.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.now_ms() >= self.0.down_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Who makes the connections.
+    #[must_use]
+    pub fn connector(&self) -> &Connector {
+        &self.0.pool.manager().connector
+    }
+
+    /// What has been counted so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counters { acquires, releases, connects, closes } = &*self.0.counters;
+        // Releases first: read the other way round, a release in between would seem unmatched.
+        let releases = load(releases);
+        Counts {
+            releases,
+            acquires: load(acquires),
+            connects: load(connects),
+            closes: load(closes),
+        }
+    }
+
+    /// How many connections are open, and how many of those are idle in the pool.
+    #[must_use]
+    pub fn open_and_idle(&self) -> (usize, usize) {
+        let status = self.0.pool.status();
+        (status.size, status.available)
+    }
+
+    /// Closes idle connections that are past their time. To be called now and then.
+    pub fn close_expired(&self) {
+        let config = &self.0.config;
+        let removed = self.0.pool.retain(|connection, metrics| {
+            !is_expired(config, connection.created, &metrics) && connection.is_usable()
+        });
+        for connection in removed.removed {
+            self.0.counters.closes.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(connection.terminate());
+        }
+    }
+
+    /// Closes the pool and its idle connections; those in use close when they are given up.
+    pub fn close(&self) {
+        self.0.pool.close();
+    }
+
+    fn explain(&self, error: PoolError<ConnectError>) -> AcquireError {
+        match error {
+            PoolError::Timeout(TimeoutType::Wait) => AcquireError::Exhausted {
+                size: self.0.config.size,
+                waited: self.0.config.wait_timeout,
+            },
+            PoolError::Backend(error) => {
+                let until = self.now_ms() + DOWN_MS;
+                self.0.down_until_ms.store(until, Ordering::Relaxed);
+                AcquireError::Connect(error)
+            }
+            _ => AcquireError::Closed,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.0.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// How long a failed connect keeps an upstream out while another one can serve.
+const DOWN_MS: u64 = 1_000;
+
+fn is_expired(config: &PoolConfig, created: Instant, metrics: &Metrics) -> bool {
+    config.idle_timeout.is_some_and(|limit| metrics.last_used() >= limit)
+        || config.lifetime.is_some_and(|limit| created.elapsed() >= limit)
+}
+
+/// A connection on loan from its pool.
+///
+/// Given back by [`Lease::release`] alone, and only when clean; dropped any other way, the
+/// connection is closed. Either way exactly one release is counted.
+pub struct Lease {
+    object: Option<Object<ConnectionManager>>,
+    upstream: Upstream,
+}
+
+impl Lease {
+    /// Gives the connection back, or closes it when it is not clean.
+    pub fn release(mut self) {
+        if let Some(object) = self.object.take_if(|object| object.is_clean()) {
+            self.upstream.0.counters.releases.fetch_add(1, Ordering::Relaxed);
+            drop(object);
+        }
+    }
+
+    /// The pool that the connection belongs to.
+    #[must_use]
+    pub const fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take() {
+            let counters = &self.upstream.0.counters;
+            counters.closes.fetch_add(1, Ordering::Relaxed);
+            // The connection is closed before its place in the pool is free for another.
+            drop(Object::take(object));
+            counters.releases.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = Connection;
+
+    #[expect(clippy::expect_used, reason = "the object is there until the lease is given up")]
+    fn deref(&self) -> &Connection {
+        self.object.as_ref().expect("a lease holds its connection")
+    }
+}
+
+impl DerefMut for Lease {
+    #[expect(clippy::expect_used, reason = "the object is there until the lease is given up")]
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.object.as_mut().expect("a lease holds its connection")
+    }
+}
+
+/// Makes and checks connections for the pool.
+struct ConnectionManager {
+    connector: Connector,
+    config: PoolConfig,
+    counters: Arc<Counters>,
+}
+
+impl Manager for ConnectionManager {
+    type Type = Connection;
+    type Error = ConnectError;
+
+    async fn create(&self) -> Result<Connection, ConnectError> {
+        let connection = self.connector.connect().await?;
+        self.counters.connects.fetch_add(1, Ordering::Relaxed);
+        Ok(connection)
+    }
+
+    async fn recycle(
+        &self,
+        connection: &mut Connection,
+        metrics: &Metrics,
+    ) -> RecycleResult<ConnectError> {
+        if is_expired(&self.config, connection.created, metrics) || !connection.is_usable() {
+            self.counters.closes.fetch_add(1, Ordering::Relaxed);
+            return Err(RecycleError::message("expired or closed by the upstream"));
+        }
+        Ok(())
+    }
+}
