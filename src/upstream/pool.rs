@@ -153,9 +153,10 @@ impl Upstream {
     /// Closes idle connections that are past their time. To be called now and then.
     pub fn close_expired(&self) {
         let config = &self.0.config;
-        let removed = self.0.pool.retain(|connection, metrics| {
-            !is_expired(config, connection.created, &metrics) && connection.is_usable()
-        });
+        let removed = self
+            .0
+            .pool
+            .retain(|connection, metrics| !is_expired(config, connection.created, &metrics));
         for connection in removed.removed {
             self.0.counters.closes.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(connection.terminate());
