@@ -1,6 +1,7 @@
 //! PostgreSQL servers that we connect to: signing in, pooling, cancelling, cleaning up.
 
 pub mod cancel;
+pub mod catalog;
 pub mod config;
 pub mod connect;
 pub mod connection;
