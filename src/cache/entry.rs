@@ -1,0 +1,49 @@
+//! One stored reply.
+
+use bytes::Bytes;
+
+/// The reply of one read: the wire bytes that PostgreSQL sent, unchanged.
+///
+/// All three are views of one allocation of exactly their size, so an entry keeps no read buffer
+/// alive and no byte more than it shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The whole `RowDescription` message (`T`), tag and length included, as Describe Portal answered
+    /// it with the key's result formats.
+    pub row_description: Bytes,
+    /// The whole `DataRow` messages and the `CommandComplete`.
+    pub rows: Bytes,
+    whole: Bytes,
+}
+
+impl Entry {
+    /// Copies a reply out of the buffers it was read into.
+    #[must_use]
+    pub fn new(row_description: &[u8], rows: &[u8]) -> Self {
+        let mut copy = Vec::with_capacity(row_description.len() + rows.len());
+        copy.extend_from_slice(row_description);
+        copy.extend_from_slice(rows);
+        let whole = Bytes::from(copy.into_boxed_slice());
+        let (row_description, rows) =
+            (whole.slice(..row_description.len()), whole.slice(row_description.len()..));
+        Self { row_description, rows, whole }
+    }
+
+    /// The `RowDescription` and the rows behind it: the reply to a Query, up to its ReadyForQuery.
+    #[must_use]
+    pub const fn whole(&self) -> &Bytes {
+        &self.whole
+    }
+
+    /// The reply's length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.whole.len()
+    }
+
+    /// Whether there are no bytes at all, which no reply of PostgreSQL has.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.whole.is_empty()
+    }
+}

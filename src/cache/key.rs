@@ -1,0 +1,130 @@
+//! What a reply is stored under: everything that can change its bytes, exactly.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+
+/// The arguments of a Bind without parameters that asks for text: what a simple Query amounts to.
+pub const NO_ARGUMENTS: &[u8] = &[0; 6];
+
+/// All that the bytes of a reply depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyParts<'a> {
+    /// The database.
+    pub database: &'a [u8],
+    /// The role that PostgreSQL runs the statement as.
+    pub role: &'a [u8],
+    /// The user that the gateway let in. No two users share a reply.
+    pub user: &'a [u8],
+    /// The session's settings that can change a reply, in one canonical form.
+    pub settings: &'a [u8],
+    /// The statement, exactly.
+    pub text: &'a [u8],
+    /// The parameter types' OIDs as Parse gave them; zero is left to PostgreSQL.
+    pub parameter_types: &'a [u32],
+    /// The Bind message behind its two names: parameter formats, values and result formats.
+    ///
+    /// Two spellings of one meaning (no format, one format for all) are two keys, never the reverse.
+    pub arguments: &'a [u8],
+}
+
+/// The key of one read, made by [`Cache::key`](super::Cache::key).
+///
+/// - **Equality:** of all the parts' bytes; the hash only finds the place.
+/// - **Hash:** seeded by each cache at random, so that no client can aim for one place.
+#[derive(Clone, Debug)]
+pub struct Key {
+    bytes: Box<[u8]>,
+    hash: u64,
+}
+
+impl Key {
+    /// Joins the parts, each behind its length, or `None` when that takes more than `bytes_max`.
+    pub(super) fn new(
+        parts: &KeyParts<'_>,
+        hasher: &impl BuildHasher,
+        bytes_max: usize,
+    ) -> Option<Self> {
+        let KeyParts { database, role, user, settings, text, parameter_types, arguments } = *parts;
+        let spans = [database, role, user, settings, text, arguments];
+        let len = size_of::<u32>() * (spans.len() + 1 + parameter_types.len())
+            + spans.iter().map(|span| span.len()).sum::<usize>();
+        if len > bytes_max {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(len);
+        for span in spans {
+            bytes.extend_from_slice(&u32::try_from(span.len()).ok()?.to_be_bytes());
+            bytes.extend_from_slice(span);
+        }
+        bytes.extend_from_slice(&u32::try_from(parameter_types.len()).ok()?.to_be_bytes());
+        for oid in parameter_types {
+            bytes.extend_from_slice(&oid.to_be_bytes());
+        }
+        let bytes = bytes.into_boxed_slice();
+        // One write over all bytes: hashing part by part costs more and tells no more apart.
+        let mut state = hasher.build_hasher();
+        state.write(&bytes);
+        Some(Self { hash: state.finish(), bytes })
+    }
+
+    /// The key's length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are no bytes, which no key has.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    #[cfg(test)]
+    pub(super) const fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same key with another hash, to put two keys in one place.
+    #[cfg(test)]
+    pub(super) fn with_hash(self, hash: u64) -> Self {
+        Self { hash, ..self }
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.bytes == other.bytes
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Hands on a [`Key`]'s own hash, so that the bytes are hashed once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HashAsIs(u64);
+
+impl Hasher for HashAsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    // A key writes one u64 and nothing else. Anything else still hashes, only less well.
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+}
