@@ -2,9 +2,13 @@
 
 pub mod bypass;
 pub mod cache;
+pub mod config;
 pub mod demo;
 pub mod secret;
+pub mod server;
+pub mod session;
 pub mod sql;
 pub mod sqlstate;
+pub mod telemetry;
 pub mod upstream;
 pub mod wire;

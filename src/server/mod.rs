@@ -1,0 +1,3 @@
+//! Accepts clients and gives each its session.
+
+pub mod config;

@@ -1,0 +1,3 @@
+//! One client's conversation, accept to close.
+
+pub mod config;
