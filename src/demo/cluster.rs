@@ -1,0 +1,463 @@
+//! One PostgreSQL server in one temporary folder: started, stopped, copied; gone when dropped.
+//!
+//! ```text
+//!   <parent>/pgsluice-<pid>-<n>/        0700, the server's account's
+//!       data/                           what initdb, a copy or pg_basebackup made
+//!       server.log
+//!       .s.PGSQL.<port>                 the server's socket
+//! ```
+//!
+//! It listens on 127.0.0.1 and on the socket. It is as fast as it can be made and not durable.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use super::binaries::Binaries;
+use super::command::{self, Account};
+use super::error::ClusterError;
+use super::folder::Folder;
+use super::guard::Guard;
+
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// The server's programs.
+    pub binaries: Binaries,
+    /// The folder in which the cluster's own folder is made. The server's account must reach it.
+    pub parent: PathBuf,
+    /// The superuser's password; `None` for a random one.
+    pub password: Option<String>,
+    /// The data folder of a stopped cluster to copy in place of `initdb`; its superuser's
+    /// password is then the one to give.
+    pub copy_of: Option<PathBuf>,
+    /// The server's certificate, to offer TLS.
+    pub tls: Option<Tls>,
+    /// The lines of `pg_hba.conf`; `None` for SCRAM-SHA-256 everywhere.
+    pub hba: Option<String>,
+    /// Settings, each a name and a value, after the usual ones.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A server's certificate.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate, or its chain, in PEM.
+    pub certificate_pem: String,
+    /// Its private key, in PEM.
+    pub key_pem: String,
+}
+
+/// One server and all that belongs to it. Dropping it stops the server and removes its folder.
+#[derive(Debug)]
+pub struct Cluster {
+    config: ClusterConfig,
+    account: Account,
+    password: String,
+    port: u16,
+    server: Option<Child>,
+    // Dropped in this order: the guard is told that all is well when nothing is left to guard.
+    folder: Folder,
+    _guard: Guard,
+}
+
+impl ClusterConfig {
+    /// A plain cluster.
+    #[must_use]
+    pub fn new(binaries: &Binaries, parent: &Path) -> Self {
+        Self {
+            binaries: binaries.clone(),
+            parent: parent.to_owned(),
+            password: None,
+            copy_of: None,
+            tls: None,
+            hba: None,
+            settings: Vec::new(),
+        }
+    }
+}
+
+impl Cluster {
+    /// Makes a cluster; it does not run yet.
+    ///
+    /// # Errors
+    /// When its files cannot be made.
+    pub fn create(config: &ClusterConfig) -> Result<Self, ClusterError> {
+        let cluster = Self::empty(config)?;
+        match &config.copy_of {
+            Some(data) => copy(data, &cluster.data())?,
+            None => cluster.initdb()?,
+        }
+        cluster.configure()?;
+        Ok(cluster)
+    }
+
+    /// Starts the server, and returns when it answers.
+    ///
+    /// # Errors
+    /// When it does not; the error carries the end of its log.
+    pub fn start(&mut self) -> Result<(), ClusterError> {
+        const TRIES: u32 = 5;
+        for _ in 1..TRIES {
+            match self.start_once() {
+                // Between our choosing the port and the server's taking it, another took it.
+                Err(ClusterError::NotReady { log, .. }) if log.contains(PORT_TAKEN) => {
+                    self.port = free_port()?;
+                }
+                outcome => return outcome,
+            }
+        }
+        self.start_once()
+    }
+
+    /// Stops the server: its sessions end at once, its data is consistent afterwards.
+    ///
+    /// A server that does not follow is killed, with every process of its own.
+    pub fn stop(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        // Fast, then immediate shutdown: what a server's processes take from their parent.
+        // <https://www.postgresql.org/docs/current/server-shutdown.html>
+        for (name, limit) in [("INT", STOP_MAX), ("QUIT", QUIT_MAX)] {
+            let is_sent = command::signal(server.id(), name).is_ok();
+            if is_sent && command::poll(limit, || server.try_wait().ok().flatten()).is_some() {
+                return;
+            }
+        }
+        self.kill_all(&mut server);
+    }
+
+    /// Kills the server without a word to its clients, as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            self.kill_all(&mut server);
+        }
+    }
+
+    /// Stops the server and starts it again, on the same port.
+    ///
+    /// # Errors
+    /// When it does not answer again.
+    pub fn restart(&mut self) -> Result<(), ClusterError> {
+        self.stop();
+        self.start_once()
+    }
+
+    /// Starts a standby that streams from this server, which must be running.
+    ///
+    /// # Errors
+    /// When the base backup fails or the standby does not begin to stream.
+    pub fn start_replica(&self) -> Result<Self, ClusterError> {
+        let config = ClusterConfig { copy_of: None, ..self.config.clone() };
+        let mut replica = Self::empty(&config)?;
+        replica.password.clone_from(&self.password);
+        let primary = format!(
+            "host=127.0.0.1 port={} user={} password={} application_name=replica",
+            self.port, SUPERUSER, self.password
+        );
+        command::run(
+            replica
+                .program("pg_basebackup")
+                .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf"])
+                .args(["--wal-method=stream", "--dbname", &primary, "--pgdata"])
+                .arg(replica.data()),
+            "",
+        )?;
+        replica.configure()?;
+        replica.start()?;
+        replica.until_streaming()?;
+        Ok(replica)
+    }
+
+    /// Waits until a standby streams from its primary, since its last start.
+    ///
+    /// # Errors
+    /// When it does not within the limit.
+    pub fn until_streaming(&self) -> Result<(), ClusterError> {
+        let is_streaming = || self.log().contains("started streaming WAL").then_some(());
+        command::poll(START_MAX, is_streaming).ok_or_else(|| self.not_ready("streaming"))
+    }
+
+    /// Runs SQL with `psql`, stopping at the first error; gives the rows, unaligned, without
+    /// headings.
+    ///
+    /// # Errors
+    /// When a statement fails; the error carries the server's message.
+    pub fn run(&self, database: &str, sql: &str) -> Result<String, ClusterError> {
+        command::run(
+            self.program("psql")
+                .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+                .args(["--set=ON_ERROR_STOP=1", "--file=-", "--username", SUPERUSER])
+                .args(["--host=127.0.0.1", "--port", &self.port.to_string()])
+                .args(["--dbname", database])
+                .env("PGPASSWORD", &self.password),
+            sql,
+        )
+    }
+
+    /// The TCP port, on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The TCP address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// The folder that holds the server's socket: a `host` for libpq.
+    #[must_use]
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder that holds the server's files.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The superuser's name.
+    #[must_use]
+    pub fn superuser(&self) -> &'static str {
+        SUPERUSER
+    }
+
+    /// The superuser's password.
+    #[must_use]
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// The account that the server runs under.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        self.account
+    }
+
+    /// The server's process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
+    }
+
+    /// What the server has logged since its last start.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(self.log_path()).map(command::text).unwrap_or_default()
+    }
+
+    /// A folder and its guard, without data.
+    fn empty(config: &ClusterConfig) -> Result<Self, ClusterError> {
+        let folder = Folder::create(&config.parent)?;
+        let account = Account::for_owner_of(folder.path())?;
+        account.own(folder.path())?;
+        let guard = Guard::start(folder.path())?;
+        let password = match &config.password {
+            Some(password) => password.clone(),
+            None => random_password()?,
+        };
+        let port = free_port()?;
+        let config = config.clone();
+        Ok(Self { config, account, password, port, server: None, folder, _guard: guard })
+    }
+
+    fn initdb(&self) -> Result<(), ClusterError> {
+        let password_file = self.folder.path().join("password");
+        self.write(&password_file, &self.password)?;
+        command::run(
+            self.program("initdb")
+                .args(["--username", SUPERUSER, "--auth=scram-sha-256", "--encoding=UTF8"])
+                .args(["--locale=C", "--no-sync", "--wal-segsize=1", "--pgdata"])
+                .arg(self.data())
+                .arg("--pwfile")
+                .arg(&password_file),
+            "",
+        )?;
+        fs::remove_file(&password_file).map_err(ClusterError::io("remove", &password_file))
+    }
+
+    /// Writes the server's configuration over the one that came with the data.
+    fn configure(&self) -> Result<(), ClusterError> {
+        let data = self.data();
+        let mut settings = USUAL_SETTINGS.to_owned();
+        if let Some(tls) = &self.config.tls {
+            self.write(&data.join("server.crt"), &tls.certificate_pem)?;
+            self.write(&data.join("server.key"), &tls.key_pem)?;
+            settings.push_str("ssl = on\n");
+        }
+        for (name, value) in &self.config.settings {
+            settings.push_str(&setting(name, value));
+        }
+        self.write(&data.join("postgresql.conf"), &settings)?;
+        self.write(&data.join("pg_hba.conf"), self.config.hba.as_deref().unwrap_or(USUAL_HBA))
+    }
+
+    fn start_once(&mut self) -> Result<(), ClusterError> {
+        let path = self.log_path();
+        let log = OpenOptions::new().create(true).write(true).truncate(true).open(&path);
+        let log = log.map_err(ClusterError::io("open", &path))?;
+        let other = log.try_clone().map_err(ClusterError::io("open", &path))?;
+        let server = self
+            .program("postgres")
+            .arg("-D")
+            .arg(self.data())
+            .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k"])
+            .arg(self.folder.path())
+            .stdout(log)
+            .stderr(other)
+            // The terminal's Ctrl-C is for us, who then stop it in our own time.
+            .process_group(0)
+            .spawn()
+            .map_err(ClusterError::io("start", &self.config.binaries.program("postgres")))?;
+        self.server = Some(server);
+        self.until_ready()
+    }
+
+    fn until_ready(&mut self) -> Result<(), ClusterError> {
+        let Some(server) = &mut self.server else { return Err(self.not_ready("start")) };
+        let (pid, lock) = (server.id(), self.folder.path().join("data/postmaster.pid"));
+        let is_up = command::poll(START_MAX, || match server.try_wait() {
+            Ok(None) => is_ready(&lock, pid).then_some(true),
+            Ok(Some(_)) | Err(_) => Some(false),
+        });
+        if is_up == Some(true) {
+            return Ok(());
+        }
+        self.kill();
+        Err(self.not_ready("start"))
+    }
+
+    /// Kills the server and what it leaves behind, told by the folder that they run in.
+    fn kill_all(&self, server: &mut Child) {
+        drop(server.kill());
+        drop(server.wait());
+        // The server's own processes end by themselves when they see it gone; mostly at once.
+        let data = self.data();
+        let is_empty = || running_in(&data).is_empty().then_some(());
+        if command::poll(QUIT_MAX, is_empty).is_none() {
+            for pid in running_in(&data) {
+                drop(command::signal(pid, "KILL"));
+            }
+            command::poll(QUIT_MAX, is_empty);
+        }
+    }
+
+    fn not_ready(&self, what: &'static str) -> ClusterError {
+        let log = self.log();
+        let skipped = log.lines().count().saturating_sub(20);
+        let log = log.lines().skip(skipped).collect::<Vec<_>>().join("\n");
+        ClusterError::NotReady { what, limit: START_MAX, log }
+    }
+
+    fn program(&self, name: &str) -> Command {
+        self.account.command(&self.config.binaries.program(name), self.folder.path())
+    }
+
+    /// Writes a file that only the server's account may read.
+    fn write(&self, path: &Path, content: &str) -> Result<(), ClusterError> {
+        let io = |doing| ClusterError::io(doing, path);
+        fs::write(path, content).map_err(io("write"))?;
+        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io("protect"))?;
+        self.account.own(path)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("server.log")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Copies a folder with owners and modes, which PostgreSQL checks.
+///
+/// # Errors
+/// When it cannot be copied whole.
+pub fn copy(from: &Path, to: &Path) -> Result<(), ClusterError> {
+    command::run(Command::new("cp").arg("-a").arg(from).arg(to), "").map(drop)
+}
+
+/// One line of `postgresql.conf`.
+fn setting(name: &str, value: &str) -> String {
+    format!("{name} = '{}'\n", value.replace('\'', "''"))
+}
+
+/// Whether the lock file says that this very process answers.
+///
+/// Lines: process, data folder, start time, port, socket folder, address, memory key, state.
+fn is_ready(lock: &Path, pid: u32) -> bool {
+    let text = fs::read_to_string(lock).unwrap_or_default();
+    let mut lines = text.lines();
+    let is_ours = lines.next().and_then(|line| line.parse().ok()) == Some(pid);
+    is_ours && lines.nth(6).map(str::trim_end) == Some("ready")
+}
+
+/// The processes whose working folder is `folder`: a server's, as each goes into its data folder.
+fn running_in(folder: &Path) -> Vec<u32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == folder))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16, ClusterError> {
+    let port = || Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port());
+    port().map_err(|error: io::Error| {
+        ClusterError::io("take a port of", Path::new("127.0.0.1"))(error)
+    })
+}
+
+/// 128 random bits, in hexadecimal.
+fn random_password() -> Result<String, ClusterError> {
+    use std::io::Read;
+    let path = Path::new("/dev/urandom");
+    let mut bytes = [0; 16];
+    fs::File::open(path)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(ClusterError::io("read", path))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+const SUPERUSER: &str = "postgres";
+
+/// The longest that a server may take to answer.
+const START_MAX: Duration = Duration::from_mins(1);
+/// The longest that a server may take to stop by itself, and then when told to drop everything.
+const STOP_MAX: Duration = Duration::from_secs(20);
+const QUIT_MAX: Duration = Duration::from_secs(5);
+
+const PORT_TAKEN: &str = "Address already in use";
+
+const USUAL_SETTINGS: &str = "\
+# Not durable: this cluster ends with the process that made it.
+fsync = off
+full_page_writes = off
+max_wal_size = 1GB
+wal_keep_size = 128MB
+wal_retrieve_retry_interval = 200ms
+shared_buffers = 64MB
+timezone = 'UTC'
+log_timezone = 'UTC'
+lc_messages = 'C'
+password_encryption = 'scram-sha-256'
+";
+
+const USUAL_HBA: &str = "\
+local all all scram-sha-256
+host all all 127.0.0.1/32 scram-sha-256
+host replication all 127.0.0.1/32 scram-sha-256
+";
