@@ -1,6 +1,35 @@
 //! What an SQL text was proven to be.
+//!
+//! ```text
+//!   text ─► lexer ─► split ─► proof ─┬─► kind ──────────────┐
+//!                                    ├─► calls ◄─ functions  ├─► analyze ─► ReadStatement
+//!                                    └─► ast                ─┘          └─► Refusal
+//! ```
+//!
+//! Two analyses that know nothing of each other, and both must agree: a rule on tokens
+//! ([`proof`]), which decides, and sqlparser's tree ([`ast`]), which can only contradict.
 
+pub mod analyze;
 pub mod ast;
+pub mod calls;
 pub mod catalog;
+mod chars;
+mod commands;
+mod cursor;
+pub mod fingerprint;
 pub mod functions;
+pub mod kind;
+pub mod lexer;
+pub mod memo;
+pub mod proof;
+pub mod refusal;
+mod set;
 pub mod settings;
+pub mod split;
+pub mod tokens;
+
+pub use analyze::{Analysis, Analyzer, Config, ReadStatement, Script};
+pub use calls::Call;
+pub use fingerprint::Fingerprint;
+pub use kind::Kind;
+pub use refusal::Refusal;

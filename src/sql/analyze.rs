@@ -1,0 +1,308 @@
+//! From a statement's text to what it was proven to be.
+//!
+//! ```text
+//! text ─► memo by text ─► lex, split ─► memo by shape ─► proof ─► calls ─► tree ─► ReadStatement
+//! ```
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::ast::{self, TableName};
+use super::calls::{self, Call, Calls, stronger};
+use super::fingerprint::{self, Fingerprint};
+use super::kind::Kind;
+use super::lexer::{LexError, LexErrorReason, LexOptions, Token, lex};
+use super::memo::Memo;
+use super::proof::{Proof, prove};
+use super::refusal::{Refusal, SyntaxError};
+use super::split::{Part, split};
+use super::tokens::Tokens;
+use crate::bypass::Bypass;
+
+/// What bounds analysis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The longest text, in bytes.
+    pub statement_bytes_max: usize,
+    /// Tokens that one text may have.
+    pub tokens_max: usize,
+    /// How deep comments may nest.
+    pub comment_nesting_max: usize,
+    /// What the memo may hold, in bytes.
+    pub memo_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            statement_bytes_max: 1_048_576,
+            tokens_max: 262_144,
+            comment_nesting_max: 64,
+            memo_bytes_max: 8_388_608,
+        }
+    }
+}
+
+/// What one statement was proven to be.
+#[derive(Clone, Debug)]
+pub enum Analysis {
+    /// No statement: white space and comments.
+    Empty,
+    /// A read.
+    Read(ReadStatement),
+    /// Not proven to be one.
+    Refused(Refusal),
+}
+
+/// What a `Query` message's text was proven to be.
+#[derive(Clone, Debug)]
+pub enum Script {
+    /// One statement, or none.
+    One(Analysis),
+    /// Several statements, in order; none of them is empty.
+    Many(Arc<[Analysis]>),
+}
+
+/// A statement that has been proven to read only.
+///
+/// The fields are private and [`Analyzer`] alone builds one, so holding a value *is* the proof.
+#[derive(Clone, Debug)]
+pub struct ReadStatement {
+    text: Bytes,
+    facts: Arc<Facts>,
+}
+
+/// What is known of every statement of one shape.
+#[derive(Debug)]
+struct Facts {
+    kind: Kind,
+    bypass: Option<Bypass>,
+    calls: Calls,
+    tables: Vec<TableName>,
+    fingerprint: Fingerprint,
+}
+
+impl ReadStatement {
+    /// The bytes that were analysed, and the bytes to send.
+    #[must_use]
+    pub const fn text(&self) -> &Bytes {
+        &self.text
+    }
+
+    /// What the statement is.
+    #[must_use]
+    pub fn kind(&self) -> &Kind {
+        &self.facts.kind
+    }
+
+    /// Why its reply may not be cached; `None` when it may, as far as its text tells.
+    ///
+    /// Never [`Bypass::ClockFunction`]: that is for the operator to decide, see
+    /// [`Self::uses_clock`].
+    #[must_use]
+    pub fn bypass(&self) -> Option<Bypass> {
+        self.facts.bypass
+    }
+
+    /// Its reply depends on when it runs (`now()`, `current_date`, `'today'`).
+    #[must_use]
+    pub fn uses_clock(&self) -> bool {
+        self.facts.calls.uses_clock
+    }
+
+    /// Every name that it may call as a function. The database's own functions are for its
+    /// catalog snapshot to clear, those with a built-in's name too.
+    #[must_use]
+    pub fn calls(&self) -> &[Call] {
+        &self.facts.calls.functions
+    }
+
+    /// Every name that it may call as an attribute, `row.name`.
+    #[must_use]
+    pub fn attributes(&self) -> &[String] {
+        &self.facts.calls.attributes
+    }
+
+    /// Every operator that it uses.
+    #[must_use]
+    pub fn operators(&self) -> &[String] {
+        &self.facts.calls.operators
+    }
+
+    /// The relations that it names; complete unless the bypass is [`Bypass::Unparsed`].
+    #[must_use]
+    pub fn tables(&self) -> &[TableName] {
+        &self.facts.tables
+    }
+
+    /// Its identity without constants.
+    #[must_use]
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.facts.fingerprint
+    }
+}
+
+/// Analyses statements, and remembers them.
+#[derive(Debug)]
+pub struct Analyzer {
+    config: Config,
+    by_text: Memo<Script>,
+    by_shape: Memo<Arc<Facts>>,
+}
+
+impl Analyzer {
+    /// An analyser with an empty memo.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let half = config.memo_bytes_max / 2;
+        Self { config, by_text: Memo::new(half), by_shape: Memo::new(half) }
+    }
+
+    /// Analyses text that may be one statement only, as in `Parse`.
+    #[must_use]
+    pub fn analyze(&self, text: &Bytes) -> Analysis {
+        match self.analyze_script(text) {
+            Script::One(analysis) => analysis,
+            Script::Many(_) => Analysis::Refused(Refusal::MultipleStatements),
+        }
+    }
+
+    /// Analyses text that may be any number of statements, as in `Query`.
+    ///
+    /// The statements' texts are copies: they keep nothing alive of what `text` is a part of.
+    #[must_use]
+    pub fn analyze_script(&self, text: &Bytes) -> Script {
+        if text.len() > self.config.statement_bytes_max {
+            let bytes_max = self.config.statement_bytes_max;
+            return Script::One(Analysis::Refused(Refusal::TooLong { bytes_max }));
+        }
+        if let Some(known) = self.by_text.get(text) {
+            return known;
+        }
+        let text = Bytes::copy_from_slice(text);
+        let script = self.analyze_anew(&text);
+        let bytes = script_bytes(&script);
+        self.by_text.insert(text, script.clone(), bytes);
+        script
+    }
+
+    /// How many bytes the memo holds.
+    #[must_use]
+    pub fn memo_bytes(&self) -> usize {
+        self.by_text.bytes() + self.by_shape.bytes()
+    }
+
+    fn analyze_anew(&self, text: &Bytes) -> Script {
+        // PostgreSQL always reads these sessions' text so: the setting is not theirs to change.
+        let options = LexOptions {
+            standard_conforming_strings: true,
+            tokens_max: self.config.tokens_max,
+            comment_nesting_max: self.config.comment_nesting_max,
+        };
+        let mut tokens = Vec::with_capacity(text.len() / 4);
+        if let Err(error) = lex(text, &options, &mut tokens) {
+            return Script::One(Analysis::Refused(self.unreadable(text, error)));
+        }
+        match split(text, &tokens).as_slice() {
+            [] => Script::One(Analysis::Empty),
+            [only] => Script::One(self.statement(text, &tokens, only, text.clone())),
+            parts => {
+                let analysis = |part: &Part| {
+                    self.statement(text, &tokens, part, text.slice(part.bytes.clone()))
+                };
+                Script::Many(parts.iter().map(analysis).collect())
+            }
+        }
+    }
+
+    /// Analyses one `part` of `whole`, whose own text is `text`.
+    fn statement(&self, whole: &[u8], tokens: &[Token], part: &Part, text: Bytes) -> Analysis {
+        let tokens = Tokens::new(whole, tokens).part(part.tokens.clone());
+        let shape = fingerprint::shape(&tokens);
+        if let Some(facts) = self.by_shape.get(&shape) {
+            return Analysis::Read(ReadStatement { text, facts });
+        }
+        match facts(&tokens, &text) {
+            Ok(facts) => {
+                let facts = Arc::new(facts);
+                // What a setting is set to is a constant, and decides.
+                if !matches!(facts.kind, Kind::Set(_)) {
+                    self.by_shape.insert(shape.into(), Arc::clone(&facts), facts_bytes(&facts));
+                }
+                Analysis::Read(ReadStatement { text, facts })
+            }
+            Err(refusal) => Analysis::Refused(refusal),
+        }
+    }
+
+    fn unreadable(&self, text: &[u8], error: LexError) -> Refusal {
+        let what = match error.reason {
+            LexErrorReason::TooDeep => {
+                return Refusal::TooDeep { nesting_max: self.config.comment_nesting_max };
+            }
+            LexErrorReason::TooManyTokens => {
+                return Refusal::TooManyTokens { tokens_max: self.config.tokens_max };
+            }
+            LexErrorReason::TooTangled => return Refusal::TooTangled,
+            LexErrorReason::UnterminatedString => "unterminated quoted string",
+            LexErrorReason::UnterminatedBits => "unterminated bit string literal",
+            LexErrorReason::UnterminatedHex => "unterminated hexadecimal string literal",
+            LexErrorReason::UnterminatedDollar => "unterminated dollar-quoted string",
+            LexErrorReason::UnterminatedName => "unterminated quoted identifier",
+            LexErrorReason::UnterminatedComment => "unterminated /* comment",
+            LexErrorReason::EmptyName => "zero-length delimited identifier",
+            LexErrorReason::NumberJunk => "trailing junk after numeric literal",
+            LexErrorReason::ParameterJunk => "trailing junk after parameter",
+            LexErrorReason::UnicodeString => "unsafe use of string constant with Unicode escapes",
+            LexErrorReason::Nul => "syntax error",
+        };
+        let near = text.get(error.start..).unwrap_or_default();
+        Refusal::Syntax(SyntaxError::new(what, text, error.start, near))
+    }
+}
+
+/// Works out what the statement of `tokens` is; `text` is its own text.
+fn facts(tokens: &Tokens<'_>, text: &[u8]) -> Result<Facts, Refusal> {
+    let Proof { kind, has_query } = prove(tokens)?;
+    let calls = calls::collect(tokens, matches!(kind, Kind::Set(_)))?;
+    let inspection = match has_query {
+        true => str::from_utf8(text).ok().and_then(ast::inspect),
+        false => None,
+    };
+    if let Some(inspection) = inspection.as_ref().filter(|inspection| !inspection.is_read) {
+        return Err(Refusal::Disagreement { verb: inspection.verb });
+    }
+    let tree = inspection.as_ref().map_or(Some(Bypass::Unparsed), |inspection| inspection.bypass);
+    let bypass = match kind {
+        Kind::Query => stronger(calls.bypass, tree),
+        _ => Some(Bypass::NotAQuery),
+    };
+    let tables = inspection.map(|inspection| inspection.tables).unwrap_or_default();
+    Ok(Facts { kind, bypass, calls, tables, fingerprint: Fingerprint::new(tokens) })
+}
+
+/// What `facts` takes, in bytes, roughly.
+fn facts_bytes(facts: &Facts) -> usize {
+    let calls = &facts.calls;
+    let names = calls.functions.len() + calls.attributes.len() + calls.operators.len();
+    size_of::<Facts>() + facts.fingerprint.text().len() + (names + facts.tables.len()) * NAME_BYTES
+}
+
+/// What `script` takes beside its text, in bytes, roughly.
+fn script_bytes(script: &Script) -> usize {
+    let one = |analysis: &Analysis| match analysis {
+        Analysis::Empty => 0,
+        Analysis::Read(read) => facts_bytes(&read.facts),
+        Analysis::Refused(refusal) => size_of::<Refusal>() + refusal.message().len(),
+    };
+    match script {
+        Script::One(analysis) => one(analysis),
+        Script::Many(analyses) => {
+            analyses.iter().map(|analysis| one(analysis) + size_of::<Analysis>()).sum()
+        }
+    }
+}
+
+/// What a name takes with its string, in bytes, roughly.
+const NAME_BYTES: usize = 80;

@@ -1,0 +1,283 @@
+//! What a proven read is: the closed list of statements that a read-only user may run.
+
+use std::fmt::Write as _;
+
+/// A statement's kind, with what a session must know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// SELECT, VALUES, TABLE or WITH.
+    Query,
+    /// EXPLAIN of a read, or, without ANALYZE, of a write.
+    Explain,
+    /// EXPLAIN of `EXECUTE name`, with or without ANALYZE: `name` must be prepared.
+    ExplainExecute {
+        /// The prepared statement.
+        name: String,
+    },
+    /// SHOW.
+    Show {
+        /// The setting in lower case (`timezone`, `all`).
+        name: String,
+    },
+    /// BEGIN or START TRANSACTION.
+    Begin(TransactionModes),
+    /// COMMIT or END.
+    Commit {
+        /// AND CHAIN.
+        chain: bool,
+    },
+    /// ROLLBACK or ABORT.
+    Rollback {
+        /// AND CHAIN.
+        chain: bool,
+    },
+    /// SAVEPOINT.
+    Savepoint {
+        /// The savepoint.
+        name: String,
+    },
+    /// RELEASE SAVEPOINT.
+    Release {
+        /// The savepoint.
+        name: String,
+    },
+    /// ROLLBACK TO SAVEPOINT.
+    RollbackTo {
+        /// The savepoint.
+        name: String,
+    },
+    /// SET, RESET, SET TRANSACTION, and SELECT `set_config(…)`.
+    Set(SettingChange),
+    /// DECLARE … CURSOR FOR a read.
+    Declare {
+        /// WITH HOLD: the cursor outlives its transaction.
+        hold: bool,
+    },
+    /// FETCH.
+    Fetch,
+    /// MOVE.
+    Move,
+    /// CLOSE.
+    CloseCursor {
+        /// CLOSE ALL.
+        all: bool,
+    },
+    /// PREPARE … AS a read.
+    Prepare {
+        /// The prepared statement.
+        name: String,
+    },
+    /// EXECUTE.
+    Execute {
+        /// The prepared statement.
+        name: String,
+    },
+    /// DEALLOCATE.
+    Deallocate {
+        /// The prepared statement; `None` is ALL.
+        name: Option<String>,
+    },
+    /// DISCARD.
+    Discard(Discard),
+    /// COPY of a table or a read TO STDOUT.
+    CopyOut,
+    /// LOCK … IN ACCESS SHARE MODE, which a SELECT takes too.
+    LockShare,
+    /// UNLISTEN.
+    Unlisten {
+        /// `UNLISTEN *`.
+        all: bool,
+    },
+    /// Answered by the gateway itself.
+    Gateway(GatewayCommand),
+}
+
+/// What DISCARD discards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// Everything that the session holds.
+    All,
+    /// Cached plans.
+    Plans,
+    /// Cached sequence values.
+    Sequences,
+    /// Temporary tables.
+    Temp,
+}
+
+/// A command that the gateway answers itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayCommand {
+    /// `SELECT pgsluice_cache_reset()`, or under rust-pg-proxy's name.
+    CacheReset {
+        /// The function as called, which is the name of the column in the reply.
+        column: String,
+    },
+    /// `SHOW pgsluice.<name>`.
+    Show(String),
+}
+
+/// Isolation levels under PostgreSQL's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// READ UNCOMMITTED, which PostgreSQL runs as READ COMMITTED.
+    ReadUncommitted,
+    /// READ COMMITTED.
+    ReadCommitted,
+    /// REPEATABLE READ.
+    RepeatableRead,
+    /// SERIALIZABLE.
+    Serializable,
+}
+
+impl Isolation {
+    /// The level in SQL.
+    #[must_use]
+    pub const fn as_sql(self) -> &'static str {
+        match self {
+            Self::ReadUncommitted => "READ UNCOMMITTED",
+            Self::ReadCommitted => "READ COMMITTED",
+            Self::RepeatableRead => "REPEATABLE READ",
+            Self::Serializable => "SERIALIZABLE",
+        }
+    }
+
+    /// The whole transaction reads one snapshot.
+    #[must_use]
+    pub const fn is_snapshot(self) -> bool {
+        matches!(self, Self::RepeatableRead | Self::Serializable)
+    }
+}
+
+/// The modes of a transaction as far as the statement states them. READ WRITE never is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransactionModes {
+    /// The isolation level.
+    pub isolation: Option<Isolation>,
+    /// READ ONLY is written out.
+    pub read_only: bool,
+    /// DEFERRABLE, or NOT DEFERRABLE.
+    pub deferrable: Option<bool>,
+}
+
+impl TransactionModes {
+    /// The gateway's own BEGIN with these modes: READ ONLY whether or not the client wrote it.
+    #[must_use]
+    pub fn begin_sql(&self) -> String {
+        let mut sql = String::from("BEGIN");
+        if let Some(isolation) = self.isolation {
+            // Writing to a String does not fail.
+            let _ = write!(sql, " ISOLATION LEVEL {}", isolation.as_sql());
+        }
+        sql.push_str(" READ ONLY");
+        sql.push_str(match self.deferrable {
+            Some(true) => " DEFERRABLE",
+            Some(false) => " NOT DEFERRABLE",
+            None => "",
+        });
+        sql
+    }
+
+    /// The whole transaction reads one snapshot, as far as the statement says.
+    #[must_use]
+    pub fn is_snapshot(&self) -> bool {
+        self.isolation.is_some_and(Isolation::is_snapshot)
+    }
+}
+
+/// A change of the session's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SettingChange {
+    /// SET, at session level.
+    Set(Assignment),
+    /// SET LOCAL and SET TRANSACTION SNAPSHOT: over with the transaction.
+    SetLocal {
+        /// The setting.
+        name: String,
+    },
+    /// RESET, or SET … TO DEFAULT.
+    Reset {
+        /// The setting.
+        name: String,
+    },
+    /// RESET ALL.
+    ResetAll,
+    /// `SELECT set_config(…)`, one or several.
+    SetConfig {
+        /// The calls, in order.
+        calls: Vec<SetConfig>,
+        /// Each ran exactly once if the statement succeeded. Otherwise there is a FROM or WHERE,
+        /// and they ran if, and only if, the reply has a row.
+        sure: bool,
+    },
+    /// SET TRANSACTION.
+    Transaction(TransactionModes),
+    /// SET SESSION CHARACTERISTICS AS TRANSACTION: the modes of transactions to come, as the
+    /// settings that they are stored in.
+    Characteristics(Vec<Assignment>),
+}
+
+/// A setting and the statement that sets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The setting, in lower case.
+    pub name: String,
+    /// A whole statement that sets it again at session level: `SET search_path TO a, b`.
+    pub replay: Vec<u8>,
+}
+
+/// One call of `set_config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetConfig {
+    /// The setting, in lower case.
+    pub name: String,
+    /// Over with the transaction.
+    pub local: bool,
+    /// What it is set to.
+    pub value: ConfigValue,
+}
+
+/// The value that `set_config` is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigValue {
+    /// A constant, and the whole statement that sets it again at session level.
+    Constant {
+        /// `SELECT pg_catalog.set_config(…, false)`.
+        replay: Vec<u8>,
+    },
+    /// Parameter `$n`, counted from one: Bind has the value.
+    Parameter(u16),
+}
+
+impl SetConfig {
+    /// The statement that sets this setting to `value`, given as text, at session level.
+    #[must_use]
+    pub fn replay_with(&self, value: &[u8]) -> Vec<u8> {
+        set_config_sql(&self.name, &quote_literal(value))
+    }
+}
+
+/// `SELECT pg_catalog.set_config('name', literal, false)`.
+#[must_use]
+pub(super) fn set_config_sql(name: &str, literal: &[u8]) -> Vec<u8> {
+    let mut sql = b"SELECT pg_catalog.set_config(".to_vec();
+    sql.extend_from_slice(&quote_literal(name.as_bytes()));
+    sql.extend_from_slice(b", ");
+    sql.extend_from_slice(literal);
+    sql.extend_from_slice(b", false)");
+    sql
+}
+
+/// `value` as a plain string constant; right only with `standard_conforming_strings` on.
+fn quote_literal(value: &[u8]) -> Vec<u8> {
+    let mut literal = Vec::with_capacity(value.len() + 2);
+    literal.push(b'\'');
+    for &byte in value {
+        if byte == b'\'' {
+            literal.push(b'\'');
+        }
+        literal.push(byte);
+    }
+    literal.push(b'\'');
+    literal
+}
