@@ -47,3 +47,27 @@ impl Entry {
         self.whole.is_empty()
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_one_exact_copy_and_pins_no_read_buffer() {
+        let mut read = BytesMut::with_capacity(1 << 16);
+        read.extend_from_slice(b"TDDC and what came after");
+
+        let Entry { row_description, rows, whole } = Entry::new(&read[..1], &read[1..4]);
+
+        assert_eq!(
+            (&row_description[..], &rows[..], &whole[..]),
+            (&b"T"[..], &b"DDC"[..], &b"TDDC"[..])
+        );
+        assert_eq!(rows.as_ptr(), whole[1..].as_ptr());
+        drop((row_description, rows));
+        assert_eq!(whole.try_into_mut().unwrap().capacity(), 4);
+    }
+}

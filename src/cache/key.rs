@@ -128,3 +128,81 @@ impl Hasher for HashAsIs {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::hash::RandomState;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Parts out of few short words, so that moving a byte from one to the next is often tried.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Words {
+        spans: [Vec<u8>; 6],
+        oids: Vec<u32>,
+    }
+
+    impl Words {
+        fn key(&self) -> Vec<u8> {
+            let [database, role, user, settings, text, arguments] = &self.spans;
+            let parameter_types = &self.oids;
+            let parts =
+                KeyParts { database, role, user, settings, text, parameter_types, arguments };
+            Key::new(&parts, &RandomState::new(), usize::MAX).unwrap().bytes().to_vec()
+        }
+    }
+
+    fn words() -> impl Strategy<Value = Words> {
+        let byte = prop_oneof![Just(0_u8), Just(1), Just(b'a')];
+        let span = prop::collection::vec(byte, 0..4);
+        let oid = prop_oneof![Just(0_u32), Just(1), Just(0x0100_0000)];
+        (prop::array::uniform6(span), prop::collection::vec(oid, 0..3))
+            .prop_map(|(spans, oids)| Words { spans, oids })
+    }
+
+    proptest! {
+        #[test]
+        fn different_parts_make_different_bytes(one in words(), other in words()) {
+            prop_assert_eq!(one == other, one.key() == other.key());
+        }
+
+        #[test]
+        fn a_byte_moved_to_the_next_part_makes_another_key(one in words(), from in 0_usize..5) {
+            let mut other = one.clone();
+            if let Some(byte) = other.spans[from].pop() {
+                other.spans[from + 1].insert(0, byte);
+                prop_assert_ne!(one.key(), other.key());
+            }
+        }
+
+        #[test]
+        fn types_written_as_arguments_make_another_key(one in words()) {
+            let mut other = one.clone();
+            other.oids.clear();
+            let types = one.oids.iter().flat_map(|oid| oid.to_be_bytes());
+            other.spans[5].extend(types);
+            prop_assert_eq!(one.key() == other.key(), one.oids.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_key_is_built_in_one_allocation_of_its_size_and_no_longer_than_allowed() {
+        let parts = KeyParts {
+            database: b"shop",
+            role: b"admin",
+            user: b"ann",
+            settings: b"",
+            text: b"select 1",
+            parameter_types: &[23],
+            arguments: NO_ARGUMENTS,
+        };
+        let len = Key::new(&parts, &RandomState::new(), 1000).unwrap().len();
+
+        assert_eq!(len, 7 * 4 + 4 + 5 + 3 + 8 + 4 + 6);
+        assert!(Key::new(&parts, &RandomState::new(), len).is_some());
+        assert!(Key::new(&parts, &RandomState::new(), len - 1).is_none());
+    }
+}

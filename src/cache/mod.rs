@@ -18,6 +18,8 @@ mod flight;
 mod key;
 mod metrics;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -151,6 +151,12 @@ impl Store {
             })
     }
 
+    /// The bytes of all entries there are, found or not, before moka evicts any.
+    #[cfg(test)]
+    pub(super) fn bytes_unsettled(&self) -> u64 {
+        self.entries.iter().map(|(_, stored)| u64::from(stored.bytes)).sum()
+    }
+
     fn bytes_of(&self, key: &Key, entry: &Entry) -> Option<u32> {
         if entry.len() > self.bounds.entry_bytes_max || key.len() > self.bounds.entry_bytes_max {
             return None;
