@@ -160,10 +160,10 @@ pub(super) struct Flights {
     shards: [Mutex<Shard>; SHARDS],
 }
 
-type Shard = HashSet<Airborne, BuildHasherDefault<HashAsIs>>;
+pub(super) type Shard = HashSet<Airborne, BuildHasherDefault<HashAsIs>>;
 
 impl Flights {
-    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+    pub(super) fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
         // A byte that the sets inside do not choose their places by.
         let [_, _, _, _, byte, ..] = key.hash().to_le_bytes();
         let shard = &self.shards[usize::from(byte) % SHARDS];
@@ -218,7 +218,7 @@ impl Fetch {
 }
 
 /// A fetch, found by its key.
-struct Airborne(Arc<Fetch>);
+pub(super) struct Airborne(Arc<Fetch>);
 
 impl Borrow<Key> for Airborne {
     fn borrow(&self) -> &Key {

