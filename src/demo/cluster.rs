@@ -13,45 +13,16 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
-use super::binaries::Binaries;
 use super::command::{self, Account};
 use super::error::ClusterError;
 use super::folder::Folder;
 use super::guard::Guard;
-
-/// What a cluster is made of.
-#[derive(Clone, Debug)]
-pub struct ClusterConfig {
-    /// The server's programs.
-    pub binaries: Binaries,
-    /// The folder in which the cluster's own folder is made. The server's account must reach it.
-    pub parent: PathBuf,
-    /// The superuser's password; `None` for a random one.
-    pub password: Option<String>,
-    /// The data folder of a stopped cluster to copy in place of `initdb`; its superuser's
-    /// password is then the one to give.
-    pub copy_of: Option<PathBuf>,
-    /// The server's certificate, to offer TLS.
-    pub tls: Option<Tls>,
-    /// The lines of `pg_hba.conf`; `None` for SCRAM-SHA-256 everywhere.
-    pub hba: Option<String>,
-    /// Settings, each a name and a value, after the usual ones.
-    pub settings: Vec<(String, String)>,
-}
-
-/// A server's certificate.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// The certificate, or its chain, in PEM.
-    pub certificate_pem: String,
-    /// Its private key, in PEM.
-    pub key_pem: String,
-}
+use super::process::Process;
+use super::settings::ClusterConfig;
 
 /// One server and all that belongs to it. Dropping it stops the server and removes its folder.
 #[derive(Debug)]
@@ -60,26 +31,10 @@ pub struct Cluster {
     account: Account,
     password: String,
     port: u16,
-    server: Option<Child>,
+    server: Option<Process>,
     // Dropped in this order: the guard is told that all is well when nothing is left to guard.
     folder: Folder,
     _guard: Guard,
-}
-
-impl ClusterConfig {
-    /// A plain cluster.
-    #[must_use]
-    pub fn new(binaries: &Binaries, parent: &Path) -> Self {
-        Self {
-            binaries: binaries.clone(),
-            parent: parent.to_owned(),
-            password: None,
-            copy_of: None,
-            tls: None,
-            hba: None,
-            settings: Vec::new(),
-        }
-    }
 }
 
 impl Cluster {
@@ -119,22 +74,15 @@ impl Cluster {
     ///
     /// A server that does not follow is killed, with every process of its own.
     pub fn stop(&mut self) {
-        let Some(mut server) = self.server.take() else { return };
-        // Fast, then immediate shutdown: what a server's processes take from their parent.
-        // <https://www.postgresql.org/docs/current/server-shutdown.html>
-        for (name, limit) in [("INT", STOP_MAX), ("QUIT", QUIT_MAX)] {
-            let is_sent = command::signal(server.id(), name).is_ok();
-            if is_sent && command::poll(limit, || server.try_wait().ok().flatten()).is_some() {
-                return;
-            }
+        if let Some(server) = self.server.take() {
+            server.stop();
         }
-        self.kill_all(&mut server);
     }
 
     /// Kills the server without a word to its clients, as a crash does.
     pub fn kill(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            self.kill_all(&mut server);
+        if let Some(server) = self.server.take() {
+            server.kill();
         }
     }
 
@@ -155,16 +103,16 @@ impl Cluster {
         let config = ClusterConfig { copy_of: None, ..self.config.clone() };
         let mut replica = Self::empty(&config)?;
         replica.password.clone_from(&self.password);
-        let primary = format!(
-            "host=127.0.0.1 port={} user={} password={} application_name=replica",
-            self.port, SUPERUSER, self.password
-        );
+        let primary =
+            format!("host=127.0.0.1 port={} user={SUPERUSER} application_name=replica", self.port);
         command::run(
             replica
                 .program("pg_basebackup")
                 .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf"])
                 .args(["--wal-method=stream", "--dbname", &primary, "--pgdata"])
-                .arg(replica.data()),
+                .arg(replica.data())
+                // Not an argument, which every process here could read. It is written down too.
+                .env("PGPASSWORD", &self.password),
             "",
         )?;
         replica.configure()?;
@@ -244,7 +192,7 @@ impl Cluster {
     /// The server's process, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.server.as_ref().map(Child::id)
+        self.server.as_ref().map(Process::pid)
     }
 
     /// What the server has logged since its last start.
@@ -286,17 +234,12 @@ impl Cluster {
     /// Writes the server's configuration over the one that came with the data.
     fn configure(&self) -> Result<(), ClusterError> {
         let data = self.data();
-        let mut settings = USUAL_SETTINGS.to_owned();
         if let Some(tls) = &self.config.tls {
             self.write(&data.join("server.crt"), &tls.certificate_pem)?;
             self.write(&data.join("server.key"), &tls.key_pem)?;
-            settings.push_str("ssl = on\n");
         }
-        for (name, value) in &self.config.settings {
-            settings.push_str(&setting(name, value));
-        }
-        self.write(&data.join("postgresql.conf"), &settings)?;
-        self.write(&data.join("pg_hba.conf"), self.config.hba.as_deref().unwrap_or(USUAL_HBA))
+        self.write(&data.join("postgresql.conf"), &self.config.postgresql_conf())?;
+        self.write(&data.join("pg_hba.conf"), self.config.pg_hba_conf())
     }
 
     fn start_once(&mut self) -> Result<(), ClusterError> {
@@ -304,49 +247,20 @@ impl Cluster {
         let log = OpenOptions::new().create(true).write(true).truncate(true).open(&path);
         let log = log.map_err(ClusterError::io("open", &path))?;
         let other = log.try_clone().map_err(ClusterError::io("open", &path))?;
-        let server = self
-            .program("postgres")
+        let mut command = self.program("postgres");
+        command
             .arg("-D")
             .arg(self.data())
             .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k"])
             .arg(self.folder.path())
             .stdout(log)
-            .stderr(other)
-            // The terminal's Ctrl-C is for us, who then stop it in our own time.
-            .process_group(0)
-            .spawn()
-            .map_err(ClusterError::io("start", &self.config.binaries.program("postgres")))?;
-        self.server = Some(server);
-        self.until_ready()
-    }
-
-    fn until_ready(&mut self) -> Result<(), ClusterError> {
-        let Some(server) = &mut self.server else { return Err(self.not_ready("start")) };
-        let (pid, lock) = (server.id(), self.folder.path().join("data/postmaster.pid"));
-        let is_up = command::poll(START_MAX, || match server.try_wait() {
-            Ok(None) => is_ready(&lock, pid).then_some(true),
-            Ok(Some(_)) | Err(_) => Some(false),
-        });
-        if is_up == Some(true) {
+            .stderr(other);
+        let server = self.server.insert(Process::start(&mut command, &self.data())?);
+        if server.until_ready(START_MAX) {
             return Ok(());
         }
         self.kill();
         Err(self.not_ready("start"))
-    }
-
-    /// Kills the server and what it leaves behind, told by the folder that they run in.
-    fn kill_all(&self, server: &mut Child) {
-        drop(server.kill());
-        drop(server.wait());
-        // The server's own processes end by themselves when they see it gone; mostly at once.
-        let data = self.data();
-        let is_empty = || running_in(&data).is_empty().then_some(());
-        if command::poll(QUIT_MAX, is_empty).is_none() {
-            for pid in running_in(&data) {
-                drop(command::signal(pid, "KILL"));
-            }
-            command::poll(QUIT_MAX, is_empty);
-        }
     }
 
     fn not_ready(&self, what: &'static str) -> ClusterError {
@@ -387,32 +301,6 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), ClusterError> {
     command::run(Command::new("cp").arg("-a").arg(from).arg(to), "").map(drop)
 }
 
-/// One line of `postgresql.conf`.
-fn setting(name: &str, value: &str) -> String {
-    format!("{name} = '{}'\n", value.replace('\'', "''"))
-}
-
-/// Whether the lock file says that this very process answers.
-///
-/// Lines: process, data folder, start time, port, socket folder, address, memory key, state.
-fn is_ready(lock: &Path, pid: u32) -> bool {
-    let text = fs::read_to_string(lock).unwrap_or_default();
-    let mut lines = text.lines();
-    let is_ours = lines.next().and_then(|line| line.parse().ok()) == Some(pid);
-    is_ours && lines.nth(6).map(str::trim_end) == Some("ready")
-}
-
-/// The processes whose working folder is `folder`: a server's, as each goes into its data folder.
-fn running_in(folder: &Path) -> Vec<u32> {
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == folder))
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
-}
-
 /// A port that was free a moment ago.
 fn free_port() -> Result<u16, ClusterError> {
     let port = || Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port());
@@ -436,28 +324,5 @@ const SUPERUSER: &str = "postgres";
 
 /// The longest that a server may take to answer.
 const START_MAX: Duration = Duration::from_mins(1);
-/// The longest that a server may take to stop by itself, and then when told to drop everything.
-const STOP_MAX: Duration = Duration::from_secs(20);
-const QUIT_MAX: Duration = Duration::from_secs(5);
 
 const PORT_TAKEN: &str = "Address already in use";
-
-const USUAL_SETTINGS: &str = "\
-# Not durable: this cluster ends with the process that made it.
-fsync = off
-full_page_writes = off
-max_wal_size = 1GB
-wal_keep_size = 128MB
-wal_retrieve_retry_interval = 200ms
-shared_buffers = 64MB
-timezone = 'UTC'
-log_timezone = 'UTC'
-lc_messages = 'C'
-password_encryption = 'scram-sha-256'
-";
-
-const USUAL_HBA: &str = "\
-local all all scram-sha-256
-host all all 127.0.0.1/32 scram-sha-256
-host replication all 127.0.0.1/32 scram-sha-256
-";

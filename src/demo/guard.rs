@@ -42,14 +42,16 @@ impl Drop for Guard {
     }
 }
 
-/// The server is told apart from any other process by the folder that it runs in.
+/// The server is told apart from any other process by the folder that it runs in. An ended one
+/// that nobody has waited for runs in none.
 const SCRIPT: &str = r#"
 if read -r word; then exit 0; fi
 pid=$(head -n 1 "$1/data/postmaster.pid")
-if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd")" = "$1/data" ]; then
+is_running() { [ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd")" = "$1/data" ]; }
+if is_running "$1"; then
     kill -s QUIT "$pid"
     rounds=50
-    while [ -d "/proc/$pid" ] && [ "$rounds" -gt 0 ]; do
+    while is_running "$1" && [ "$rounds" -gt 0 ]; do
         sleep 0.1
         rounds=$((rounds - 1))
     done

@@ -16,12 +16,15 @@ pub mod data;
 pub mod error;
 mod folder;
 mod guard;
+mod process;
+pub mod settings;
 
 use std::path::PathBuf;
 
 use self::binaries::Binaries;
-use self::cluster::{Cluster, ClusterConfig};
+use self::cluster::Cluster;
 use self::error::ClusterError;
+use self::settings::ClusterConfig;
 
 /// A primary with sample data and a replica that streams from it; both end when it is dropped.
 #[derive(Debug)]

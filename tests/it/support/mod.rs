@@ -1,0 +1,19 @@
+//! What the tests stand on. Every wait in here has a deadline.
+//!
+//! ```text
+//!   postgres   a real server of the test's own        client     speaks raw messages to either
+//!   scripted   a server that says what a test says    gateway    the program under test
+//!   messages   messages built and taken apart         wire       one end of a conversation
+//! ```
+
+use std::time::Duration;
+
+pub(crate) mod client;
+pub(crate) mod gateway;
+pub(crate) mod messages;
+pub(crate) mod postgres;
+pub(crate) mod scripted;
+pub(crate) mod wire;
+
+/// The longest that any one step of a test may take.
+pub(crate) const STEP_MAX: Duration = Duration::from_secs(10);
