@@ -1,5 +1,5 @@
--- A small shop, the same on every machine: arithmetic in place of chance, and one fixed day as the end of its history.
--- Every number that looks odd is a prime, so that columns do not move in step.
+-- A small shop, the same on every machine: arithmetic in place of chance, and fixed days.
+-- The odd numbers are primes, so that columns do not move in step.
 BEGIN;
 
 CREATE TABLE customers (

@@ -9,4 +9,7 @@
 
 mod support;
 
+mod architecture;
+mod demo;
 mod harness;
+mod tidy;

@@ -3,6 +3,7 @@
 //! ```text
 //!   postgres   a real server of the test's own        client     speaks raw messages to either
 //!   scripted   a server that says what a test says    gateway    the program under test
+//!   sources    the project's own files
 //!   messages   messages built and taken apart         wire       one end of a conversation
 //! ```
 
@@ -13,6 +14,7 @@ pub(crate) mod gateway;
 pub(crate) mod messages;
 pub(crate) mod postgres;
 pub(crate) mod scripted;
+pub(crate) mod sources;
 pub(crate) mod wire;
 
 /// The longest that any one step of a test may take.

@@ -83,10 +83,15 @@ impl Postgres {
     }
 }
 
-fn plain() -> ClusterConfig {
+/// The server's programs that the caller of the tests wants.
+pub(crate) fn bindir() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "the tests' own setting, read here alone")]
-    let given = std::env::var("PG_BINDIR").ok().map(PathBuf::from);
-    let binaries = Binaries::find(given.as_deref()).unwrap_or_else(|error| panic!("{error}"));
+    std::env::var("PG_BINDIR").ok().filter(|given| !given.is_empty()).map(PathBuf::from)
+}
+
+fn plain() -> ClusterConfig {
+    let found = Binaries::find(bindir().as_deref());
+    let binaries = found.unwrap_or_else(|error| panic!("{error}"));
     let mut config = ClusterConfig::new(&binaries, &std::env::temp_dir());
     config.password = Some("a password of tests".to_owned());
     config
