@@ -4,3 +4,4 @@ pub mod backend;
 pub mod error_response;
 pub mod frame;
 pub mod frontend;
+pub mod startup;
