@@ -149,8 +149,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Accepted<S> {
             let purpose = match packet {
                 Packet::SslRequest if !asked_tls => {
                     asked_tls = true;
+                    let had_tls = wire.stream.is_tls();
                     wire = wire.answer_ssl_request(settings.tls.as_deref()).await?;
-                    asked_gss |= wire.stream.is_tls();
+                    // Who got what it asked for has nothing more to ask.
+                    asked_gss |= !had_tls && wire.stream.is_tls();
                     continue;
                 }
                 Packet::GssEncRequest if !asked_gss => {
@@ -242,3 +244,6 @@ async fn prove_by_scram<S: AsyncRead + AsyncWrite + Unpin>(
 const AUTHENTICATION_OK: u32 = 0;
 const SASL_CONTINUE: u32 = 11;
 const SASL_FINAL: u32 = 12;
+
+#[cfg(test)]
+mod tests;

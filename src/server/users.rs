@@ -286,3 +286,6 @@ enum Purpose {
 
 /// The length of PostgreSQL's own salts, in bytes.
 const SALT_BYTES: usize = 16;
+
+#[cfg(test)]
+mod tests;

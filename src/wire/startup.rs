@@ -345,3 +345,6 @@ const CANCEL_REQUEST: u32 = request(5678);
 const fn request(minor: u32) -> u32 {
     1234 << 16 | minor
 }
+
+#[cfg(test)]
+mod tests;
