@@ -22,6 +22,7 @@ use pgwire::error::PgWireError;
 
 use super::users::Credential;
 use crate::sqlstate::SqlState;
+use crate::wire::frontend::put_message;
 
 /// The most bytes of a SASL message's body: PostgreSQL's `PG_MAX_SASL_MESSAGE_LENGTH`.
 pub const BODY_BYTES_MAX: usize = 1024;
@@ -119,7 +120,7 @@ impl Offer {
     }
 
     /// Appends `AuthenticationSASL`: the mechanisms, the one we prefer first.
-    pub(super) fn encode(&self, out: &mut BytesMut) {
+    pub(super) fn put(&self, out: &mut BytesMut) {
         let mut names = Vec::new();
         if self.mechanism.supports_channel_binding() {
             names.extend_from_slice(Mechanism::Plus.name());
@@ -127,7 +128,7 @@ impl Offer {
         }
         names.extend_from_slice(Mechanism::Plain.name());
         names.extend_from_slice(&[0, 0]);
-        authentication(out, 10, &names);
+        put_authentication(out, SASL, &names);
     }
 
     /// Reads `SASLInitialResponse`.
@@ -197,11 +198,11 @@ impl Challenge {
 }
 
 /// Appends an `Authentication…` message: `R`, `length: i32`, `kind: i32`, `data`.
-pub(super) fn authentication(out: &mut BytesMut, kind: u32, data: &[u8]) {
-    out.put_u8(b'R');
-    out.put_u32(u32::try_from(data.len() + 8).unwrap_or(u32::MAX));
-    out.put_u32(kind);
-    out.put_slice(data);
+pub(super) fn put_authentication(out: &mut BytesMut, kind: u32, data: &[u8]) {
+    put_message(out, b'R', |out| {
+        out.put_u32(kind);
+        out.put_slice(data);
+    });
 }
 
 /// A mechanism that a client may choose.
@@ -280,3 +281,6 @@ fn check_text(message: &[u8]) -> Result<&str, ScramError> {
         Err(_) => Err(ScramError::Malformed("The message is not UTF-8.")),
     }
 }
+
+/// The kind of an `Authentication…` message that offers mechanisms.
+const SASL: u32 = 10;

@@ -25,8 +25,9 @@ use pgwire::api::auth::sasl::scram::ScramServerAuth;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-pub use self::error::{Encryption, Notice, StartupError};
+pub use self::error::{Encryption, StartupError};
 use self::wire::Wire;
+use super::config::AuthMethod;
 use super::scram::{self, Offer, Reply, ScramError};
 use super::stream::ClientStream;
 use super::tls::Tls;
@@ -46,16 +47,6 @@ pub struct StartupSettings {
     pub tls_required: bool,
     /// The time from accept to `AuthenticationOk`.
     pub timeout: Duration,
-}
-
-/// How a client proves who it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AuthMethod {
-    /// By SCRAM-SHA-256, with channel binding where there is TLS.
-    #[default]
-    ScramSha256,
-    /// Not at all: everyone is who they say.
-    Trust,
 }
 
 /// What a client came for.
@@ -196,7 +187,7 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<(), StartupError> {
     wire.is_named = true;
     if let Some(negotiation) = &packet.negotiation {
-        negotiation.encode(&mut wire.output);
+        negotiation.put(&mut wire.output);
     }
     if settings.tls_required && !wire.stream.is_tls() {
         return Err(StartupError::TlsRequired);
@@ -204,7 +195,7 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     if settings.method == AuthMethod::ScramSha256 {
         prove_by_scram(wire, &packet.user, &settings.users).await?;
     }
-    scram::authentication(&mut wire.output, AUTHENTICATION_OK, &[]);
+    scram::put_authentication(&mut wire.output, AUTHENTICATION_OK, &[]);
     wire.send().await
 }
 
@@ -221,23 +212,23 @@ async fn prove_by_scram<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let mechanism = wire.identity.as_ref().map_or_else(ScramServerAuth::new, |own| own.scram());
     let offer = Offer::new(mechanism, users.credential(user));
-    offer.encode(&mut wire.output);
+    offer.put(&mut wire.output);
     wire.send().await?;
 
     let reply = offer.on_initial_response(&wire.sasl_message().await?).map_err(refused)?;
     let (server_first, challenge) = match reply {
         Reply::Challenge(server_first, challenge) => (server_first, challenge),
         Reply::Empty(begun) => {
-            scram::authentication(&mut wire.output, SASL_CONTINUE, &[]);
+            scram::put_authentication(&mut wire.output, SASL_CONTINUE, &[]);
             wire.send().await?;
             begun.on_client_first(&wire.sasl_message().await?).map_err(refused)?
         }
     };
-    scram::authentication(&mut wire.output, SASL_CONTINUE, server_first.as_bytes());
+    scram::put_authentication(&mut wire.output, SASL_CONTINUE, server_first.as_bytes());
     wire.send().await?;
 
     let server_final = challenge.on_response(&wire.sasl_message().await?).map_err(refused)?;
-    scram::authentication(&mut wire.output, SASL_FINAL, server_final.as_bytes());
+    scram::put_authentication(&mut wire.output, SASL_FINAL, server_final.as_bytes());
     Ok(())
 }
 
@@ -246,4 +237,10 @@ const SASL_CONTINUE: u32 = 11;
 const SASL_FINAL: u32 = 12;
 
 #[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 mod tests;

@@ -288,4 +288,10 @@ enum Purpose {
 const SALT_BYTES: usize = 16;
 
 #[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 mod tests;

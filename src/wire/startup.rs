@@ -8,6 +8,7 @@ use std::fmt;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 pub use self::options::OptionsError;
+use super::frontend::{put_message, put_string};
 use crate::sqlstate::SqlState;
 
 /// The most bytes of one packet behind its length: PostgreSQL's `MAX_STARTUP_PACKET_LENGTH`.
@@ -104,18 +105,14 @@ impl Negotiation {
     /// Layout: `v`, `length: i32`, `version: i32`, `count: i32`, then each name with its NUL.
     ///
     /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
-    pub fn encode(&self, out: &mut BytesMut) {
-        let names: usize = self.unknown_options.iter().map(|name| name.len() + 1).sum();
-        let length = u32::try_from(names + 12).unwrap_or(u32::MAX);
-        let count = u32::try_from(self.unknown_options.len()).unwrap_or(u32::MAX);
-        out.put_u8(b'v');
-        out.put_u32(length);
-        out.put_u32(self.version.code());
-        out.put_u32(count);
-        for name in &self.unknown_options {
-            out.put_slice(name.as_bytes());
-            out.put_u8(0);
-        }
+    pub fn put(&self, out: &mut BytesMut) {
+        put_message(out, b'v', |out| {
+            out.put_u32(self.version.code());
+            out.put_u32(u32::try_from(self.unknown_options.len()).unwrap_or(u32::MAX));
+            for name in &self.unknown_options {
+                put_string(out, name.as_bytes());
+            }
+        });
     }
 }
 
@@ -347,4 +344,10 @@ const fn request(minor: u32) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 mod tests;

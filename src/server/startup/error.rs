@@ -1,13 +1,11 @@
 //! Why a client did not get a session, and what it is told.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
-use bytes::{BufMut, BytesMut};
-
 use crate::server::scram::ScramError;
 use crate::sqlstate::SqlState;
+use crate::wire::error_response::{ErrorReply, Severity};
 use crate::wire::frame::FrameError;
 use crate::wire::startup::PacketError;
 
@@ -61,19 +59,6 @@ pub enum Encryption {
     Gss,
 }
 
-/// What a client is told: the fields of a fatal `ErrorResponse`.
-#[derive(Debug)]
-pub struct Notice {
-    /// `C`: the code.
-    pub sqlstate: SqlState,
-    /// `M`: what happened.
-    pub message: Cow<'static, str>,
-    /// `D`: more about it.
-    pub detail: Option<&'static str>,
-    /// `H`: what to do about it.
-    pub hint: Option<&'static str>,
-}
-
 impl StartupError {
     /// The name under which this is counted and logged.
     #[must_use]
@@ -98,57 +83,64 @@ impl StartupError {
 
     /// What the client is told; `None` when it is gone or speaks no protocol we could answer in.
     #[must_use]
-    pub fn notice(&self) -> Option<Notice> {
-        let notice = match self {
+    pub fn reply(&self) -> Option<ErrorReply> {
+        let (sqlstate, message) = match self {
             Self::Left | Self::Io(_) | Self::Handshake(_) | Self::NoTls | Self::NoAlpn => {
                 return None;
             }
             // As PostgreSQL: who has not said anything is not told anything.
             Self::Late { is_named: false } => return None,
             Self::Late { is_named: true } => {
-                Notice::new(SqlState::QUERY_CANCELED, "canceling authentication due to timeout")
+                (SqlState::QUERY_CANCELED, "canceling authentication due to timeout".to_owned())
             }
-            Self::Unencrypted(encryption) => Notice {
-                detail: Some(
-                    "This could be either a client-software bug or evidence of an attempted \
-                     man-in-the-middle attack.",
-                ),
-                ..Notice::new(
-                    SqlState::PROTOCOL_VIOLATION,
-                    match encryption {
-                        Encryption::Tls => "received unencrypted data after SSL request",
-                        Encryption::Gss => {
-                            "received unencrypted data after GSSAPI encryption request"
-                        }
-                    },
-                )
-            },
-            Self::Again(encryption) => return Self::again(*encryption).notice(),
-            Self::Packet(error) => {
-                Notice { hint: error.hint(), ..Notice::new(error.sqlstate(), error.to_string()) }
+            Self::Unencrypted(encryption) => {
+                let request = match encryption {
+                    Encryption::Tls => "SSL request",
+                    Encryption::Gss => "GSSAPI encryption request",
+                };
+                let message = format!("received unencrypted data after {request}");
+                (SqlState::PROTOCOL_VIOLATION, message)
             }
-            Self::TlsRequired => Notice {
-                hint: Some("Connect with sslmode=require or a stricter mode."),
-                ..Notice::new(
-                    SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-                    "connections without TLS are not accepted",
-                )
-            },
-            Self::Unexpected(tag) => Notice::new(
-                SqlState::PROTOCOL_VIOLATION,
-                format!("expected SASL response, got message type {tag}"),
-            ),
-            Self::Frame(_) => Notice::new(SqlState::PROTOCOL_VIOLATION, "invalid message length"),
-            Self::Scram(error) => Notice {
-                detail: error.detail(),
-                ..Notice::new(error.sqlstate(), error.to_string())
-            },
-            Self::Password { user, is_known: _ } => Notice::new(
-                SqlState::INVALID_PASSWORD,
-                format!("password authentication failed for user \"{user}\""),
-            ),
+            Self::Again(encryption) => return Self::again(*encryption).reply(),
+            Self::Packet(error) => (error.sqlstate(), error.to_string()),
+            Self::TlsRequired => {
+                let message = "connections without TLS are not accepted".to_owned();
+                (SqlState::INVALID_AUTHORIZATION_SPECIFICATION, message)
+            }
+            Self::Unexpected(tag) => {
+                let message = format!("expected SASL response, got message type {tag}");
+                (SqlState::PROTOCOL_VIOLATION, message)
+            }
+            Self::Frame(_) => (SqlState::PROTOCOL_VIOLATION, "invalid message length".to_owned()),
+            Self::Scram(error) => (error.sqlstate(), error.to_string()),
+            Self::Password { user, is_known: _ } => {
+                let message = format!("password authentication failed for user \"{user}\"");
+                (SqlState::INVALID_PASSWORD, message)
+            }
         };
-        Some(notice)
+        let mut reply = ErrorReply::new(Severity::Fatal, sqlstate, message);
+        self.detail().unwrap_or_default().clone_into(&mut reply.detail);
+        self.hint().unwrap_or_default().clone_into(&mut reply.hint);
+        Some(reply)
+    }
+
+    const fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::Unencrypted(_) => Some(
+                "This could be either a client-software bug or evidence of an attempted \
+                 man-in-the-middle attack.",
+            ),
+            Self::Scram(error) => error.detail(),
+            _ => None,
+        }
+    }
+
+    const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::TlsRequired => Some("Connect with sslmode=require or a stricter mode."),
+            Self::Packet(error) => error.hint(),
+            _ => None,
+        }
     }
 
     /// A second request is read as a version, as PostgreSQL does.
@@ -200,38 +192,5 @@ impl From<io::Error> for StartupError {
             | io::ErrorKind::BrokenPipe => Self::Left,
             _ => Self::Io(error),
         }
-    }
-}
-
-impl Notice {
-    fn new(sqlstate: SqlState, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { sqlstate, message: message.into(), detail: None, hint: None }
-    }
-
-    /// Appends the `ErrorResponse`.
-    ///
-    /// Layout: `E`, `length: i32`, fields of one byte, text and NUL, and a NUL at the end.
-    ///
-    /// <https://www.postgresql.org/docs/current/protocol-error-fields.html>
-    pub fn encode(&self, out: &mut BytesMut) {
-        let mut body = Vec::with_capacity(256);
-        let fields = [
-            (b'S', Some("FATAL")),
-            (b'V', Some("FATAL")),
-            (b'C', Some(self.sqlstate.as_str())),
-            (b'M', Some(self.message.as_ref())),
-            (b'D', self.detail),
-            (b'H', self.hint),
-        ];
-        for (code, text) in fields {
-            let Some(text) = text else { continue };
-            body.push(code);
-            body.extend_from_slice(text.as_bytes());
-            body.push(0);
-        }
-        body.push(0);
-        out.put_u8(b'E');
-        out.put_u32(u32::try_from(body.len() + 4).unwrap_or(u32::MAX));
-        out.put_slice(&body);
     }
 }

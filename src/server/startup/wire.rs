@@ -129,8 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Tells the client, where it can be told, and closes. Gives the error back, to be logged.
     pub(super) async fn refuse(mut self, error: StartupError) -> StartupError {
-        let Some(notice) = error.notice() else { return error };
-        notice.encode(&mut self.output);
+        let Some(reply) = error.reply() else { return error };
+        reply.put(&mut self.output);
         // A client that cannot even be told why is closed all the same.
         let _told = timeout(GOODBYE, self.say_goodbye()).await;
         error

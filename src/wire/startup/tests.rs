@@ -128,7 +128,7 @@ fn unknown_protocol_options_are_named_in_the_negotiation() {
     assert_eq!(asked.parameters, []);
 
     let mut message = BytesMut::new();
-    asked.negotiation.unwrap().encode(&mut message);
+    asked.negotiation.unwrap().put(&mut message);
 
     let expected = b"v\0\0\0\x1b\0\x03\0\0\0\0\0\x02_pq_.a\0_pq_.bc\0";
     assert_eq!(message, expected.as_slice());
@@ -258,7 +258,7 @@ proptest! {
     ) {
         let mut body = format!("user\0{user}\0");
         for (name, value) in &settings {
-            body.push_str(&format!("{name}\0{value}\0"));
+            body.extend([name, "\0", value, "\0"]);
         }
         body.push('\0');
         let read = session(V3_0, body.as_bytes()).unwrap();

@@ -130,7 +130,7 @@ async fn a_client_that_sends_a_byte_now_and_then_is_ended_by_the_one_deadline() 
 
     let late = timeout(Duration::from_secs(90), reader.read_u8()).await.expect("still open");
     assert!(late.is_err(), "nobody who has said nothing is told anything");
-    assert_eq!(started.elapsed(), Duration::from_secs(60));
+    assert_eq!(started.elapsed(), Duration::from_mins(1));
     assert!(matches!(world.opened().await, Err(StartupError::Late { is_named: false })));
     drip.abort();
 }
@@ -146,7 +146,7 @@ async fn the_deadline_covers_the_password_too_and_the_client_is_told() {
     world.send(b"p\0\0").await;
     let told = timeout(Duration::from_secs(10), world.client.error()).await.expect("no end");
 
-    assert_eq!(started.elapsed(), Duration::from_secs(60));
+    assert_eq!(started.elapsed(), Duration::from_mins(1));
     assert_eq!(told.field(b'C'), "57014");
     assert_eq!(told.field(b'M'), "canceling authentication due to timeout");
 }
@@ -162,7 +162,7 @@ async fn a_handshake_that_never_ends_is_ended_by_the_deadline() {
     world.send(b"\x16\x03\x01").await;
 
     assert!(matches!(world.opened_within(90).await, Err(StartupError::Late { is_named: false })));
-    assert_eq!(started.elapsed(), Duration::from_secs(60));
+    assert_eq!(started.elapsed(), Duration::from_mins(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,7 +29,7 @@ pub(super) fn trust() -> StartupSettings {
         users: Arc::new(Users::none()),
         tls: None,
         tls_required: false,
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
     }
 }
 
