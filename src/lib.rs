@@ -2,6 +2,7 @@
 
 pub mod bypass;
 pub mod cache;
+pub mod command;
 pub mod config;
 pub mod demo;
 pub mod secret;

@@ -1,7 +1,36 @@
-//! The operator's settings, read once: flags, environment, `.env`, defaults.
+//! The operator's settings, read once and completely.
+//!
+//! ```text
+//!   flags ─┐
+//!   environment ─┼─► sources ─► settings (one list) ─► values, users ─► checks ─► Config
+//!   .env ─┘                                  every problem on the way ─► BadSetting
+//! ```
+//!
+//! An empty value is as if the variable were not set, and the next source is asked: so is
+//! `NAME=${NAME:-}` in a compose file meant.
+
+mod announce;
+mod bad;
+mod checks;
+mod env_file;
+mod print;
+pub mod settings;
+mod sources;
+mod unknown;
+mod users;
+mod values;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
+pub use self::announce::announce;
+pub use self::bad::{BadSetting, Problem};
+pub use self::print::{env_example, markdown_table};
+pub use self::sources::Sources;
+
+use self::settings::{Draft, Setting};
 use crate::cache;
 use crate::server::config::{AuthConfig, ServerConfig};
 use crate::session::config::SessionConfig;
@@ -29,4 +58,80 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// The threads that serve sessions; by default one per two cores, at least 1.
     pub worker_threads: usize,
+}
+
+impl Config {
+    /// Reads every setting from `sources`, and reports every bad one, not the first.
+    ///
+    /// # Errors
+    /// When a source cannot be read, a variable looks like a setting and is none, a value is
+    /// missing or not accepted, or two settings contradict each other.
+    pub fn from_sources(sources: &Sources) -> Result<Self, Vec<BadSetting>> {
+        let mut bad = sources.problems();
+        match Self::from_lookup(|name| sources.lookup(name)) {
+            Ok(config) if bad.is_empty() => Ok(config),
+            Ok(_) => Err(bad),
+            Err(more) => {
+                bad.extend(more);
+                Err(bad)
+            }
+        }
+    }
+
+    /// Reads every setting with `lookup`, and reports every bad one, not the first.
+    ///
+    /// # Errors
+    /// When a value is missing or not accepted, or two settings contradict each other.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<BadSetting>> {
+        let (draft, mut bad) = read(settings::all(), &lookup);
+        bad.extend(checks::missing(&draft));
+        bad.extend(checks::conflicts(&draft));
+        match bad.is_empty() {
+            true => Ok(checks::assembled(draft)),
+            false => Err(bad),
+        }
+    }
+
+    /// Reads only where clients come in: the host, and the port. What else is set does not matter.
+    ///
+    /// # Errors
+    /// When one of the two is not accepted.
+    pub fn listen_address(
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<(String, u16), Vec<BadSetting>> {
+        let wanted = ["LISTEN_HOST", "LISTEN_PORT"];
+        let both = settings::all().filter(|setting| wanted.contains(&setting.name));
+        let (draft, bad) = read(both, &lookup);
+        match bad.is_empty() {
+            true => Ok((draft.config.server.listen_host, draft.config.server.listen_port)),
+            false => Err(bad),
+        }
+    }
+}
+
+/// Applies each of `settings`, as the operator or its default says.
+fn read(
+    settings: impl Iterator<Item = &'static Setting>,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> (Draft, Vec<BadSetting>) {
+    let mut draft = Draft::empty();
+    let mut bad = Vec::new();
+    for setting in settings {
+        let given = lookup(setting.name).filter(|value| !value.trim().is_empty());
+        let value = match &given {
+            Some(value) if setting.is_secret => value.as_str(),
+            Some(value) => value.trim(),
+            None => setting.default,
+        };
+        if given.is_some() {
+            draft.given.insert(setting.name);
+        }
+        if value.is_empty() {
+            continue;
+        }
+        if let Err(reason) = (setting.apply)(&mut draft, value) {
+            bad.push(BadSetting::refused(setting.name, value, setting.is_secret, reason));
+        }
+    }
+    (draft, bad)
 }

@@ -1,0 +1,128 @@
+//! What one setting means beside another.
+
+use super::bad::BadSetting;
+use super::settings::{self, Draft};
+use super::{Config, values};
+use crate::server::config::{AuthMethod, TlsConfig};
+use crate::upstream::config::RootCertificates;
+
+/// The required settings that have no value.
+pub(super) fn missing(draft: &Draft) -> Vec<BadSetting> {
+    let has_file = |name: &str| draft.has(&format!("{name}_FILE"));
+    let required = settings::all().filter(|setting| setting.is_required);
+    required
+        .filter(|setting| !draft.has(setting.name) && !has_file(setting.name))
+        .map(|setting| BadSetting::missing(setting.name, setting.help))
+        .collect()
+}
+
+/// The settings that contradict each other.
+pub(super) fn conflicts(draft: &Draft) -> Vec<BadSetting> {
+    let groups = [upstream(draft), tls(draft), authentication(draft), sizes(draft)];
+    groups.into_iter().flatten().collect()
+}
+
+/// The finished configuration of a draft without problems.
+pub(super) fn assembled(draft: Draft) -> Config {
+    let Draft { mut config, tls_certificate, tls_key, tls_required, .. } = draft;
+    config.server.tls = tls_certificate.zip(tls_key).map(|(certificate, key)| TlsConfig {
+        certificate,
+        key,
+        is_required: tls_required,
+    });
+    let cache = &mut config.cache;
+    let bytes_max = usize::try_from(cache.bytes_max).unwrap_or(usize::MAX);
+    cache.entry_bytes_max = cache.entry_bytes_max.min(bytes_max);
+    config
+}
+
+fn upstream(draft: &Draft) -> Vec<BadSetting> {
+    let mut bad = Vec::new();
+    let upstream = &draft.config.upstream;
+    if draft.has("UPSTREAM_PASSWORD") && draft.has("UPSTREAM_PASSWORD_FILE") {
+        bad.push(BadSetting::conflict(
+            "UPSTREAM_PASSWORD_FILE",
+            "UPSTREAM_PASSWORD is set too; keep one of the two",
+        ));
+    }
+    let has_roots = matches!(upstream.root_certificates, RootCertificates::File(_));
+    if has_roots && !upstream.sslmode.is_verifying() {
+        bad.push(BadSetting::conflict(
+            "UPSTREAM_SSLROOTCERT",
+            format!(
+                "UPSTREAM_SSLMODE={} does not look at certificates; set verify-full or verify-ca",
+                upstream.sslmode.as_str()
+            ),
+        ));
+    }
+    if upstream.replicas.contains(&upstream.primary) {
+        bad.push(BadSetting::conflict("REPLICAS", "one of them is the UPSTREAM_HOST itself"));
+    }
+    bad
+}
+
+fn tls(draft: &Draft) -> Vec<BadSetting> {
+    let mut bad = Vec::new();
+    let (has_certificate, has_key) = (draft.has("TLS_CERT_FILE"), draft.has("TLS_KEY_FILE"));
+    if has_certificate && !has_key {
+        bad.push(BadSetting::conflict("TLS_CERT_FILE", "it needs its key; set TLS_KEY_FILE too"));
+    }
+    if has_key && !has_certificate {
+        bad.push(BadSetting::conflict(
+            "TLS_KEY_FILE",
+            "it needs its certificate; set TLS_CERT_FILE too",
+        ));
+    }
+    if draft.tls_required && !has_certificate {
+        bad.push(BadSetting::conflict(
+            "TLS_REQUIRED",
+            "there is no TLS without a certificate; set TLS_CERT_FILE and TLS_KEY_FILE",
+        ));
+    }
+    bad
+}
+
+fn authentication(draft: &Draft) -> Vec<BadSetting> {
+    let mut bad = Vec::new();
+    let auth = &draft.config.auth;
+    let is_given = draft.has("AUTH_USERS") || draft.has("AUTH_USERS_FILE");
+    match auth.method {
+        // A list that was given and is not usable is reported already.
+        AuthMethod::ScramSha256 if !is_given => bad.push(BadSetting::conflict(
+            "AUTH_METHOD",
+            "scram-sha-256 needs to know who may sign in; set AUTH_USERS or AUTH_USERS_FILE, or \
+             AUTH_METHOD=trust",
+        )),
+        AuthMethod::Trust if is_given => bad.push(BadSetting::conflict(
+            "AUTH_METHOD",
+            "trust asks nobody for a secret, yet users are set; remove AUTH_USERS and \
+             AUTH_USERS_FILE, or set AUTH_METHOD=scram-sha-256",
+        )),
+        AuthMethod::ScramSha256 | AuthMethod::Trust => {}
+    }
+    let mut names: Vec<_> = auth.users.iter().map(|user| user.name.as_str()).collect();
+    names.sort_unstable();
+    let mut repeated: Vec<_> =
+        names.windows(2).filter(|pair| pair.first() == pair.last()).flatten().collect();
+    repeated.dedup();
+    for name in repeated {
+        bad.push(BadSetting::conflict("AUTH_USERS", format!("user {name:?} has two secrets")));
+    }
+    bad
+}
+
+fn sizes(draft: &Draft) -> Vec<BadSetting> {
+    let session = &draft.config.session;
+    let (statement, message) = (session.statement_bytes_max, session.message_bytes_max);
+    match statement > message {
+        true => vec![BadSetting::conflict(
+            "STATEMENT_BYTES_MAX",
+            format!(
+                "{} do not fit into CLIENT_MESSAGE_BYTES_MAX={}",
+                values::shown_bytes(statement),
+                values::shown_bytes(message)
+            ),
+        )],
+        false => Vec::new(),
+    }
+}

@@ -1,0 +1,99 @@
+//! The settings of the gateway itself: what it keeps, what it logs, how it stops.
+
+use super::{Setting, put};
+use crate::config::values;
+use crate::telemetry::log::{self, LogFormat};
+
+pub(super) const CACHE: &[Setting] = &[
+    Setting::new(
+        "CACHE_TTL_SECONDS",
+        "900",
+        "How long a reply may be served again; 0 switches the cache off.",
+        |draft, text| put(&mut draft.config.cache.ttl, values::seconds(text, 0)),
+    ),
+    Setting::new(
+        "MAX_CACHE_ENTRIES",
+        "10000",
+        "The most replies kept; 0 switches the cache off.",
+        |draft, text| {
+            put(&mut draft.config.cache.entries_max, values::whole(text, 0..=ENTRIES_MAX))
+        },
+    ),
+    Setting::new(
+        "CACHE_BYTES_MAX",
+        "64MiB",
+        "The memory that the kept replies may take; 0 switches the cache off.",
+        |draft, text| {
+            let most = values::bytes(text, 0..=BYTES_MAX)?;
+            put(&mut draft.config.cache.bytes_max, u64::try_from(most).map_err(|e| e.to_string()))
+        },
+    ),
+    Setting::new(
+        "CACHE_ENTRY_BYTES_MAX",
+        "1MiB",
+        "The longest reply kept; never above CACHE_BYTES_MAX.",
+        |draft, text| {
+            put(&mut draft.config.cache.entry_bytes_max, values::bytes(text, 0..=1 << 30))
+        },
+    ),
+    Setting::new(
+        "CACHE_CLOCK_FUNCTIONS",
+        "true",
+        "Whether reads that call `now()` and its kind are cached like others.",
+        |draft, text| put(&mut draft.config.cache.caches_clock_functions, values::switch(text)),
+    ),
+];
+
+pub(super) const RUNNING: &[Setting] = &[
+    Setting::new(
+        "ANALYSIS_MEMO_BYTES_MAX",
+        "16MiB",
+        "The memory for analyses of statements seen before; 0 for none.",
+        |draft, text| {
+            let most = values::bytes(text, 0..=BYTES_MAX);
+            put(&mut draft.config.session.memo_bytes_max, most)
+        },
+    ),
+    Setting::new(
+        "DRAIN_TIMEOUT_MS",
+        "8000",
+        "How long a stopping gateway lets statements finish; below the 10 s after which Docker \
+         kills.",
+        |draft, text| put(&mut draft.config.drain_timeout, values::millis(text, 0)),
+    ),
+    Setting::new("LOG_FORMAT", "text", "How a log line looks: `text` or `json`.", |draft, text| {
+        let format = values::one_of(text, &LogFormat::ALL, LogFormat::as_str);
+        put(&mut draft.config.log.format, format)
+    }),
+    Setting::new(
+        "RUST_LOG",
+        "info",
+        "What is logged: `error`, `warn`, `info`, `debug` (shows statements) or `trace`, or a \
+         filter such as `info,pgsluice::session=debug`.",
+        |draft, text| {
+            log::check_filter(text)?;
+            put(&mut draft.config.log.filter, Ok(text.to_owned()))
+        },
+    ),
+    Setting::new(
+        "WORKER_THREADS",
+        "0",
+        "The threads that serve clients; 0 for one per two cores, at least one.",
+        |draft, text| {
+            let threads = values::whole(text, 0..=1024).map(|n| if n > 0 { n } else { by_cores() });
+            put(&mut draft.config.worker_threads, threads)
+        },
+    ),
+];
+
+/// One thread per two cores: the server that we work for needs the others.
+fn by_cores() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores / 2).max(1)
+}
+
+/// More entries than any memory holds.
+const ENTRIES_MAX: u64 = 1_000_000_000;
+
+/// One tebibyte.
+const BYTES_MAX: usize = 1 << 40;
