@@ -43,7 +43,7 @@ fn clients(config: &Config) {
         Some(_) => "offered",
     };
     info!(host = %server.listen_host, port = server.listen_port, tls, "clients come in");
-    info!(method = auth.method.as_str(), users = auth.users.len(), "client authentication");
+    info!(method = auth.method.as_str(), "client authentication");
     if auth.method == AuthMethod::Trust && !is_loopback(&server.listen_host) {
         warn!(
             host = %server.listen_host,

@@ -3,7 +3,9 @@
 use super::bad::BadSetting;
 use super::settings::{self, Draft};
 use super::{Config, values};
-use crate::server::config::{AuthMethod, TlsConfig};
+use crate::server::config::{AuthConfig, AuthMethod, TlsConfig};
+use crate::server::tls::Tls;
+use crate::server::users::{BadUser, Users};
 use crate::upstream::config::RootCertificates;
 
 /// The required settings that have no value.
@@ -79,36 +81,54 @@ fn tls(draft: &Draft) -> Vec<BadSetting> {
             "there is no TLS without a certificate; set TLS_CERT_FILE and TLS_KEY_FILE",
         ));
     }
+    if let (Some(certificate), Some(key)) = (&draft.tls_certificate, &draft.tls_key)
+        && let Err(error) = Tls::load(certificate, key)
+    {
+        bad.push(BadSetting::conflict("TLS_CERT_FILE", error.to_string()));
+    }
     bad
 }
 
 fn authentication(draft: &Draft) -> Vec<BadSetting> {
-    let mut bad = Vec::new();
     let auth = &draft.config.auth;
     let is_given = draft.has("AUTH_USERS") || draft.has("AUTH_USERS_FILE");
-    match auth.method {
-        // A list that was given and is not usable is reported already.
-        AuthMethod::ScramSha256 if !is_given => bad.push(BadSetting::conflict(
+    match (auth.method, is_given) {
+        (AuthMethod::ScramSha256, false) => vec![BadSetting::conflict(
             "AUTH_METHOD",
             "scram-sha-256 needs to know who may sign in; set AUTH_USERS or AUTH_USERS_FILE, or \
              AUTH_METHOD=trust",
-        )),
-        AuthMethod::Trust if is_given => bad.push(BadSetting::conflict(
+        )],
+        (AuthMethod::Trust, true) => vec![BadSetting::conflict(
             "AUTH_METHOD",
             "trust asks nobody for a secret, yet users are set; remove AUTH_USERS and \
              AUTH_USERS_FILE, or set AUTH_METHOD=scram-sha-256",
-        )),
-        AuthMethod::ScramSha256 | AuthMethod::Trust => {}
+        )],
+        (AuthMethod::ScramSha256, true) => users(auth),
+        (AuthMethod::Trust, false) => Vec::new(),
     }
-    let mut names: Vec<_> = auth.users.iter().map(|user| user.name.as_str()).collect();
-    names.sort_unstable();
-    let mut repeated: Vec<_> =
-        names.windows(2).filter(|pair| pair.first() == pair.last()).flatten().collect();
-    repeated.dedup();
-    for name in repeated {
-        bad.push(BadSetting::conflict("AUTH_USERS", format!("user {name:?} has two secrets")));
+}
+
+/// Every user that cannot be used, by line or by place, and never by what is written there.
+fn users(auth: &AuthConfig) -> Vec<BadSetting> {
+    let list = match auth.user_list() {
+        Ok(list) => list,
+        Err(error) => {
+            let reason = format!("the file cannot be read: {error}");
+            return vec![BadSetting::conflict("AUTH_USERS_FILE", reason)];
+        }
+    };
+    let told = |bad: BadUser| match bad.line.checked_sub(list.file_lines).filter(|n| *n > 0) {
+        Some(place) => BadSetting::conflict("AUTH_USERS", format!("entry {place}: {}", bad.reason)),
+        None => BadSetting::conflict("AUTH_USERS_FILE", bad.to_string()),
+    };
+    match Users::parse(list.text.expose()) {
+        // A list that was refused as a whole is reported already.
+        Ok(users) if users.is_empty() && auth.has_users() => {
+            vec![BadSetting::conflict("AUTH_USERS", "nobody is listed; expected name:secret")]
+        }
+        Ok(_) => Vec::new(),
+        Err(bad) => bad.into_iter().map(told).collect(),
     }
-    bad
 }
 
 fn sizes(draft: &Draft) -> Vec<BadSetting> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   flags ─┐
-//!   environment ─┼─► sources ─► settings (one list) ─► values, users ─► checks ─► Config
+//!   environment ─┼─► sources ─► settings (one list) ─► values ─► checks ─► Config
 //!   .env ─┘                                  every problem on the way ─► BadSetting
 //! ```
 //!
@@ -17,7 +17,6 @@ mod print;
 pub mod settings;
 mod sources;
 mod unknown;
-mod users;
 mod values;
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
-use crate::server::config::AuthMethod;
+use crate::server::config::{AuthMethod, TlsConfig};
+use crate::server::users::Users;
 
 /// The least that a gateway needs.
 const NEEDED: [(&str, &str); 5] = [
@@ -129,7 +130,7 @@ fn contradictions_say_how_to_choose() {
     let cases: [(&[(&str, &str)], &str); 9] = [
         (&[("AUTH_METHOD", "trust")], "AUTH_METHOD: trust asks nobody"),
         (&[("AUTH_USERS", "")], "AUTH_METHOD: scram-sha-256 needs"),
-        (&[("AUTH_USERS", "a:1,b:2,a:3")], "AUTH_USERS: user \"a\" has two secrets"),
+        (&[("AUTH_USERS", "a:1,b:2,a:3")], "AUTH_USERS: entry 3: the name was given before"),
         (&[("TLS_CERT_FILE", file.path())], "TLS_CERT_FILE: it needs its key"),
         (&[("TLS_KEY_FILE", file.path())], "TLS_KEY_FILE: it needs its certificate"),
         (&[("UPSTREAM_SSLROOTCERT", file.path())], "UPSTREAM_SSLROOTCERT: UPSTREAM_SSLMODE=prefer"),
@@ -181,8 +182,9 @@ fn secrets_come_from_files_too() {
     .unwrap();
 
     assert_eq!(config.upstream.password.expose(), "hunter4 $x");
-    let names: Vec<_> = config.auth.users.iter().map(|user| user.name.as_str()).collect();
-    assert_eq!(names, ["ann", "bob", "eve"]);
+    let list = config.auth.user_list().unwrap();
+    assert_eq!(list.file_lines, 3);
+    assert_eq!(Users::parse(list.text.expose()).unwrap().len(), 3);
 
     let missing = complaints(&[("UPSTREAM_PASSWORD", ""), ("UPSTREAM_PASSWORD_FILE", "/no/such")]);
     assert_eq!(missing.len(), 1, "{missing:?}");
@@ -190,6 +192,57 @@ fn secrets_come_from_files_too() {
         missing[0].contains("\"/no/such\" is not usable: the file cannot be read"),
         "{missing:?}"
     );
+}
+
+#[test]
+fn every_user_who_cannot_be_used_is_named_by_source_and_place() {
+    let users = TemporaryFile::new("bad-users", "# readers\nhunter2\nbob:hunter2\nbob:hunter3\n");
+    let verifier = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
+        WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+    let inline = format!("ann:{verifier}, bob:hunter4\neve:SCRAM-SHA-256$hunter5,");
+    let said = complaints(&[("AUTH_USERS", &inline), ("AUTH_USERS_FILE", users.path())]);
+
+    let expected = [
+        "AUTH_USERS_FILE: line 2: expected name:secret",
+        "AUTH_USERS_FILE: line 4: the name was given before",
+        "AUTH_USERS: entry 2: the name was given before",
+        "AUTH_USERS: entry 3: not a verifier",
+    ];
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    for line in expected {
+        assert!(said.iter().any(|said| said.starts_with(line)), "{line}: {said:#?}");
+    }
+    assert!(!said.join("").contains("hunter"), "{said:#?}");
+
+    for nobody in [" , ,", "\n"] {
+        assert_eq!(complaints(&[("AUTH_USERS", nobody)]).len(), 1, "{nobody:?}");
+    }
+    let empty = TemporaryFile::new("no-users", "# nobody\n");
+    let said = complaints(&[("AUTH_USERS", ""), ("AUTH_USERS_FILE", empty.path())]);
+    assert_eq!(said, ["AUTH_USERS: nobody is listed; expected name:secret"]);
+}
+
+#[test]
+fn a_certificate_is_tried_with_its_key() {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = TemporaryFile::new("cert", &pair.cert.pem());
+    let key = TemporaryFile::new("key", &pair.signing_key.serialize_pem());
+    let other_key = TemporaryFile::new("other-key", &other.signing_key.serialize_pem());
+
+    let files = [("TLS_CERT_FILE", certificate.path()), ("TLS_KEY_FILE", key.path())];
+    let tls = config(&[&files[..], &[("TLS_REQUIRED", "on")]].concat()).unwrap().server.tls;
+    let expected =
+        TlsConfig { certificate: certificate.0.clone(), key: key.0.clone(), is_required: true };
+    assert_eq!(tls, Some(expected));
+
+    let said = complaints(&[files[0], ("TLS_KEY_FILE", other_key.path())]);
+    assert!(
+        said.len() == 1 && said[0].starts_with("TLS_CERT_FILE: the certificate in"),
+        "{said:?}"
+    );
+    let said = complaints(&[("TLS_CERT_FILE", "/no/such"), ("TLS_KEY_FILE", key.path())]);
+    assert!(said.len() == 1 && said[0].contains("cannot be read"), "{said:?}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What the listening side is told by the operator: where, how many, who.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use crate::secret::Secret;
@@ -50,9 +52,52 @@ pub struct TlsConfig {
 pub struct AuthConfig {
     /// How a client proves who it is; default SCRAM.
     pub method: AuthMethod,
-    /// Who may sign in, each name once; empty with [`AuthMethod::Trust`], else not.
-    pub users: Vec<AuthUser>,
+    /// Users by themselves, one a line as [`Users::parse`](super::users::Users::parse) reads them.
+    pub users: Secret,
+    /// A file with more of them, read again on SIGHUP.
+    pub users_file: Option<PathBuf>,
 }
+
+impl AuthConfig {
+    /// Whether the operator listed anyone.
+    #[must_use]
+    pub fn has_users(&self) -> bool {
+        self.users_file.is_some() || !self.users.expose().is_empty()
+    }
+
+    /// Reads the list as it is now: the file's lines first, so that their numbers are right.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no text, or is longer than [`USERS_FILE_BYTES_MAX`].
+    pub fn user_list(&self) -> io::Result<UserList> {
+        let Some(path) = &self.users_file else {
+            return Ok(UserList { text: self.users.clone(), file_lines: 0 });
+        };
+        let mut text = String::new();
+        File::open(path)?.take(USERS_FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+        if u64::try_from(text.len()).is_ok_and(|length| length > USERS_FILE_BYTES_MAX) {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 16MiB"));
+        }
+        let file_lines = text.lines().count();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(self.users.expose());
+        Ok(UserList { text: Secret::new(text), file_lines })
+    }
+}
+
+/// The users of file and variable together.
+#[derive(Clone, Debug)]
+pub struct UserList {
+    /// What [`Users::parse`](super::users::Users::parse) reads.
+    pub text: Secret,
+    /// How many of its lines, the first ones, are the file's.
+    pub file_lines: usize,
+}
+
+/// The longest list of users in a file, in bytes: many times what the most users need.
+pub const USERS_FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// How a client proves who it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,13 +118,4 @@ impl AuthMethod {
             Self::Trust => "trust",
         }
     }
-}
-
-/// One who may sign in.
-#[derive(Clone, Debug)]
-pub struct AuthUser {
-    /// The name, exactly as the client sends it; not empty.
-    pub name: String,
-    /// A plaintext password, or a PostgreSQL verifier `SCRAM-SHA-256$…`; not empty.
-    pub secret: Secret,
 }

@@ -1,10 +1,9 @@
 //! The settings towards clients: where they come in, who they are, what they may hold.
 
-use std::path::Path;
-
-use super::{Draft, Setting, put};
-use crate::config::{users, values};
-use crate::server::config::{AuthMethod, AuthUser};
+use super::{Setting, put};
+use crate::config::values;
+use crate::secret::Secret;
+use crate::server::config::AuthMethod;
 
 pub(super) const LISTENING: &[Setting] = &[
     Setting::new(
@@ -55,7 +54,15 @@ pub(super) const AUTHENTICATION: &[Setting] = &[
         "",
         "Who may sign in: `name:secret` entries with commas between them. A secret is a password \
          or a `SCRAM-SHA-256$…` verifier from pg_authid. In `.env`, use single quotes.",
-        |draft, text| add(draft, users::from_variable(text)?),
+        |draft, text| {
+            // One a line, as in the file. A verifier holds `:` and `$` but never a comma.
+            let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
+            let lines: String = entries.flat_map(|entry| [entry, "\n"]).collect();
+            if lines.is_empty() {
+                return Err("expected name:secret entries with commas between them".to_owned());
+            }
+            put(&mut draft.config.auth.users, Ok(Secret::new(lines)))
+        },
     )
     .secret(),
     Setting::new(
@@ -63,10 +70,7 @@ pub(super) const AUTHENTICATION: &[Setting] = &[
         "",
         "A file with one `name:secret` a line, or PgBouncer's `\"name\" \"secret\"`; `#` begins a \
          comment.",
-        |draft, text| {
-            let text = values::text_of(Path::new(text), USERS_FILE_BYTES_MAX)?;
-            add(draft, users::from_file(&text)?)
-        },
+        |draft, text| put(&mut draft.config.auth.users_file, values::file(text).map(Some)),
     ),
 ];
 
@@ -148,15 +152,3 @@ pub(super) const LIMITS: &[Setting] = &[
         },
     ),
 ];
-
-/// Adds users to those from the other setting.
-fn add(draft: &mut Draft, users: Vec<AuthUser>) -> Result<(), String> {
-    if users.is_empty() {
-        return Err("it names nobody; expected at least one name:secret".to_owned());
-    }
-    draft.config.auth.users.extend(users);
-    Ok(())
-}
-
-/// Room for some hundred thousand users.
-const USERS_FILE_BYTES_MAX: usize = 16 << 20;
