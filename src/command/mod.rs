@@ -20,7 +20,10 @@ pub fn run(invocation: &Invocation) -> ExitCode {
     match invocation.action {
         Action::Serve => with_config(invocation, serve::serve),
         Action::Check => with_config(invocation, |config| serve::check(&config)),
-        Action::Demo => demo::demo(invocation),
+        Action::Demo => match Config::listen_address(|name| invocation.sources.lookup(name)) {
+            Ok((_, port)) => outcome(demo::demo(port, &invocation.sources)),
+            Err(bad) => misconfigured(&bad),
+        },
         Action::Healthcheck => match Config::listen_address(|name| invocation.sources.lookup(name))
         {
             Ok((host, port)) => outcome(healthcheck::probe(&host, port)),

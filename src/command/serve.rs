@@ -43,7 +43,7 @@ fn runtime(config: &Config) -> io::Result<Runtime> {
 }
 
 /// Is ready when the process has been told to stop.
-fn stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+pub(super) fn stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -51,6 +51,6 @@ fn stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        info!(signal = name, "stopping");
+        info!(signal = %name, "stopping");
     })
 }

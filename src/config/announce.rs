@@ -9,7 +9,7 @@ use crate::server::config::AuthMethod;
 
 /// Logs what was configured, in the order in which an operator looks for it.
 pub fn announce(config: &Config) {
-    info!(version = env!("CARGO_PKG_VERSION"), "starting pgsluice");
+    info!(version = %env!("CARGO_PKG_VERSION"), "starting pgsluice");
     upstream(config);
     clients(config);
     cache(config);
@@ -27,7 +27,7 @@ fn upstream(config: &Config) {
         address = %upstream.primary,
         database = %upstream.database,
         user = %upstream.user,
-        sslmode = upstream.sslmode.as_str(),
+        sslmode = %upstream.sslmode.as_str(),
         "upstream"
     );
     for replica in &upstream.replicas {
@@ -42,8 +42,8 @@ fn clients(config: &Config) {
         Some(tls) if tls.is_required => "required",
         Some(_) => "offered",
     };
-    info!(host = %server.listen_host, port = server.listen_port, tls, "clients come in");
-    info!(method = auth.method.as_str(), "client authentication");
+    info!(host = %server.listen_host, port = server.listen_port, %tls, "clients come in");
+    info!(method = %auth.method.as_str(), "client authentication");
     if auth.method == AuthMethod::Trust && !is_loopback(&server.listen_host) {
         warn!(
             host = %server.listen_host,

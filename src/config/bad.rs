@@ -56,7 +56,7 @@ impl fmt::Display for BadSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match &self.problem {
-            Problem::Missing(help) => write!(f, "{name} is required and not set: {help}"),
+            Problem::Missing(help) => write!(f, "{name} is required and not set. {help}"),
             Problem::Refused { shown: Some(value), reason } => {
                 write!(f, "{name}={value} is not usable: {reason}")
             }

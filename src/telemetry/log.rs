@@ -50,7 +50,8 @@ impl LogFormat {
 /// When the filter cannot be read, or when logging has been started before.
 pub fn start(config: &LogConfig) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.filter).map_err(|error| error.to_string())?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    // A reader that is gone is no reason to write to standard error, which may be gone as well.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     let outcome = match config.format {
         LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).try_init(),
         // On a terminal the subscriber's own default holds, which obeys NO_COLOR.

@@ -25,7 +25,7 @@ pub(super) const UPSTREAM: &[Setting] = &[
     Setting::new(
         "UPSTREAM_PASSWORD",
         "",
-        "That role's password. In `.env`, put it in single quotes: `$` has a meaning without.",
+        "That role's password. In `.env`, put it in single quotes.",
         |draft, text| put(&mut draft.config.upstream.password, password(text)),
     )
     .required()
