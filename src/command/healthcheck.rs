@@ -11,7 +11,7 @@ use std::time::Duration;
 /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL>
 ///
 /// # Errors
-/// When nothing listens, nothing is said within [`ANSWER_MAX`], or what is said is not that.
+/// When nothing listens, nothing is said within two seconds, or what is said is not that.
 pub fn probe(host: &str, port: u16) -> Result<(), String> {
     let address = reachable(host, port)?;
     let problem = |error: std::io::Error| format!("{address} does not answer: {error}");

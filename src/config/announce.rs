@@ -74,3 +74,78 @@ fn is_loopback(host: &str) -> bool {
 fn millis(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Keeps what is logged.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged for a gateway with these settings.
+    fn announced(more: &[(&str, &str)]) -> String {
+        let needed = [
+            ("UPSTREAM_HOST", "db"),
+            ("UPSTREAM_USER", "admin"),
+            ("UPSTREAM_PASSWORD", "hunter2"),
+            ("UPSTREAM_DATABASE", "app"),
+        ];
+        let config = Config::from_lookup(|name| {
+            let mut given = needed.iter().chain(more).rev();
+            given.find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned())
+        });
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(log.finish(), || announce(&config.unwrap()));
+        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn an_operator_finds_everything_but_secrets() {
+        let log = announced(&[("AUTH_USERS", "ann:hunter3"), ("REPLICAS", "r1")]);
+        for words in [
+            "starting pgsluice",
+            "upstream address=db:5432 database=app user=admin sslmode=prefer",
+            "replica address=r1:5432",
+            "clients come in host=0.0.0.0 port=5433 tls=off",
+            "client authentication method=scram-sha-256",
+            "cache ttl_seconds=900 entries_max=10000 bytes_max=67108864",
+            "pool size=5",
+        ] {
+            assert!(log.contains(words), "{words}: {log}");
+        }
+        assert!(!log.contains("hunter") && !log.contains("WARN"), "{log}");
+    }
+
+    #[test]
+    fn trust_is_warned_of_beyond_loopback_only() {
+        for (host, is_warned) in [("0.0.0.0", true), ("10.0.0.1", true), ("::", true), ("db", true)]
+            .into_iter()
+            .chain([("127.0.0.1", false), ("127.1.2.3", false), ("::1", false)])
+            .chain([("localhost", false)])
+        {
+            let log = announced(&[("AUTH_METHOD", "trust"), ("LISTEN_HOST", host)]);
+            assert_eq!(log.contains("WARN"), is_warned, "{host}: {log}");
+        }
+        assert!(
+            announced(&[("AUTH_METHOD", "trust"), ("CACHE_TTL_SECONDS", "0")])
+                .contains("cache is off")
+        );
+    }
+}
