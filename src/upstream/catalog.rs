@@ -1,15 +1,269 @@
-//! Reads what the upstream's own functions can do, and keeps it fresh.
+//! Reads what a database's own functions can do, and keeps that fresh.
+//!
+//! This is the control plane: a connection of its own, apart from those that carry clients'
+//! statements, with `default_transaction_read_only` and `pg_catalog` alone on its path.
 
-use crate::sql::catalog::CatalogSnapshot;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Row, Socket};
+
+use crate::sql::catalog::{CatalogSnapshot, FunctionRow, OperatorRow, Volatility};
+
+/// How often and how long a catalog is read.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// From one reading to the next.
+    pub refresh_interval: Duration,
+    /// For one reading, connecting included.
+    pub load_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { refresh_interval: Duration::from_secs(30), load_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Why the catalogs could not be read.
+#[derive(Debug)]
+pub enum CatalogError {
+    /// No connection, for the reason inside.
+    Connect(PoolError),
+    /// The connection or a query failed.
+    Query(tokio_postgres::Error),
+    /// It took longer than [`Config::load_timeout`].
+    TimedOut,
+    /// Another reading failed just now; this one was not tried.
+    FailedJustNow,
+}
+
+impl fmt::Display for CatalogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "could not connect to read the catalogs: {error}"),
+            Self::Query(error) => write!(f, "could not read the catalogs: {error}"),
+            Self::TimedOut => f.write_str("reading the catalogs took too long"),
+            Self::FailedJustNow => f.write_str("reading the catalogs failed just now"),
+        }
+    }
+}
+
+impl std::error::Error for CatalogError {}
+
+/// The catalogs of one database, read anew from time to time.
+pub struct Catalog {
+    pool: Pool,
+    load_timeout: Duration,
+    /// Held for the length of one pointer's copy, so a lock is as good as a swap.
+    current: RwLock<Arc<CatalogSnapshot>>,
+    /// Held while the catalogs are read, so that one reading serves all who wait for it.
+    last: Mutex<Attempt>,
+}
+
+/// The last reading, begun at `began`.
+#[derive(Clone, Copy)]
+struct Attempt {
+    began: Instant,
+    is_good: bool,
+}
+
+impl Catalog {
+    /// Reads the catalogs of the database that `connect` names, and goes on reading them every
+    /// `refresh_interval` until the last handle is dropped.
+    ///
+    /// `tls` is a ready connector: rustls's, or `NoTls`; `connect` says whether it must be used.
+    ///
+    /// # Errors
+    ///
+    /// - the first reading failed: what functions do must be known before the first statement.
+    pub async fn start<T>(
+        connect: tokio_postgres::Config,
+        tls: T,
+        config: Config,
+    ) -> Result<Arc<Self>, CatalogError>
+    where
+        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+        T::Stream: Send + Sync,
+        T::TlsConnect: Send + Sync,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(guarded(connect), tls, recycling);
+        // Building can only fail for a timeout without a runtime, and no timeout is set.
+        let pool = Pool::builder(manager)
+            .max_size(CONNECTIONS_MAX)
+            .build()
+            .map_err(|_| CatalogError::Connect(PoolError::NoRuntimeSpecified))?;
+        let began = Instant::now();
+        let catalog = Arc::new(Self {
+            current: RwLock::new(Arc::new(read(&pool, config.load_timeout).await?)),
+            last: Mutex::new(Attempt { began, is_good: true }),
+            load_timeout: config.load_timeout,
+            pool,
+        });
+        tokio::spawn(keep_fresh(Arc::downgrade(&catalog), config.refresh_interval));
+        Ok(catalog)
+    }
+
+    /// What was read last.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<CatalogSnapshot> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the catalogs again unless a reading began less than `age` ago.
+    ///
+    /// For a statement that calls a name which nobody knows: the function may be newer than the
+    /// snapshot. Callers at the same time share one reading. An alias list (`t(a, b)`) looks like
+    /// such a call too, so `age` should be a second or more.
+    ///
+    /// Cancel-safe: the reading is dropped with the caller that does it, and the next begins anew.
+    ///
+    /// # Errors
+    ///
+    /// - the catalogs could not be read: the old snapshot stays, and must not clear the unknown
+    ///   name.
+    pub async fn refresh_if_older_than(&self, age: Duration) -> Result<(), CatalogError> {
+        let mut last = self.last.lock().await;
+        if last.began.elapsed() < age {
+            return if last.is_good { Ok(()) } else { Err(CatalogError::FailedJustNow) };
+        }
+        let began = Instant::now();
+        let read = read(&self.pool, self.load_timeout).await;
+        *last = Attempt { began, is_good: read.is_ok() };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read?);
+        Ok(())
+    }
+}
 
 /// Reads the catalogs of the database that `client` is connected to.
 ///
+/// The client's `search_path` must be `pg_catalog` alone, so that no user's operator is called.
+///
 /// # Errors
 ///
-/// - the connection broke or the query failed.
+/// - the connection broke or a query failed.
 pub async fn load(
     client: &tokio_postgres::Client,
 ) -> Result<CatalogSnapshot, tokio_postgres::Error> {
-    let _ = client;
-    Ok(CatalogSnapshot::default())
+    let functions = client.query(FUNCTIONS, &[]).await?;
+    let operators = client.query(OPERATORS, &[]).await?;
+    let functions: Result<Vec<_>, _> = functions.iter().map(function).collect();
+    let operators: Result<Vec<_>, _> = operators.iter().map(operator).collect();
+    Ok(CatalogSnapshot::from_rows(functions?.into_iter(), operators?.into_iter()))
 }
+
+/// Refreshes until the catalog is gone. A failure leaves the old snapshot and is logged.
+async fn keep_fresh(catalog: Weak<Catalog>, interval: Duration) {
+    let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(catalog) = catalog.upgrade() else { return };
+        // Half an interval: a reading that a statement asked for a moment ago will do.
+        if let Err(error) = catalog.refresh_if_older_than(interval / 2).await {
+            tracing::warn!(%error, "catalog refresh failed");
+        }
+    }
+}
+
+async fn read(pool: &Pool, timeout: Duration) -> Result<CatalogSnapshot, CatalogError> {
+    let reading = async {
+        let client = pool.get().await.map_err(CatalogError::Connect)?;
+        load(&client).await.map_err(CatalogError::Query)
+    };
+    tokio::time::timeout(timeout, reading).await.unwrap_or(Err(CatalogError::TimedOut))
+}
+
+/// The settings of the connection come after the operator's own, so they hold.
+fn guarded(mut connect: tokio_postgres::Config) -> tokio_postgres::Config {
+    let options = connect.get_options().unwrap_or_default();
+    let options =
+        format!("{options} -c search_path=pg_catalog -c default_transaction_read_only=on");
+    connect.options(options.trim_start()).application_name("pgsluice catalog");
+    connect
+}
+
+fn function(row: &Row) -> Result<FunctionRow, tokio_postgres::Error> {
+    Ok(FunctionRow {
+        name: row.try_get("name")?,
+        is_builtin: row.try_get("is_builtin")?,
+        is_extension: row.try_get("is_extension")?,
+        volatility: Volatility::from_letter(row.try_get("volatility")?),
+        made_of: row.try_get("made_of")?,
+        symbol: row.try_get("symbol")?,
+        is_attribute: row.try_get("is_attribute")?,
+    })
+}
+
+fn operator(row: &Row) -> Result<OperatorRow, tokio_postgres::Error> {
+    Ok(OperatorRow {
+        name: row.try_get("name")?,
+        volatility: Volatility::from_letter(row.try_get("volatility")?),
+        builtin: row.try_get("builtin")?,
+    })
+}
+
+/// One to read, and one more when the first was cancelled and is being thrown away.
+const CONNECTIONS_MAX: usize = 2;
+
+/// Every function that is not in `pg_catalog`, and the volatile ones that are, of which the table
+/// of built-ins knows all but a newer server's. `i`, `s` and `v` sort from best to worst.
+///
+/// - An aggregate is labelled immutable whatever its parts are, so the parts are what counts.
+/// - A function in language `internal` is another name for the built-in with that symbol.
+/// - A row can be the argument if the parameter's type is composite, a domain over one, or a
+///   pseudo-type such as `anyelement`, or if a row's type has an implicit cast to it.
+const FUNCTIONS: &str = "
+WITH part AS (
+  SELECT a.aggfnoid::oid AS whole, p.proname, p.provolatile::text AS volatility,
+         p.pronamespace = 'pg_catalog'::regnamespace AS is_builtin
+    FROM pg_catalog.pg_aggregate a
+   CROSS JOIN LATERAL (VALUES (a.aggtransfn), (a.aggfinalfn), (a.aggcombinefn), (a.aggserialfn),
+                              (a.aggdeserialfn), (a.aggmtransfn), (a.aggminvtransfn),
+                              (a.aggmfinalfn)) AS used (function)
+    JOIN pg_catalog.pg_proc p ON p.oid = used.function::oid
+), row_like AS (
+  SELECT t.oid FROM pg_catalog.pg_type t
+    LEFT JOIN pg_catalog.pg_type base ON base.oid = t.typbasetype
+   WHERE t.typtype IN ('c', 'p') OR base.typtype = 'c'
+  UNION
+  SELECT c.casttarget FROM pg_catalog.pg_cast c
+    JOIN pg_catalog.pg_type t ON t.oid = c.castsource
+   WHERE t.typtype = 'c' AND c.castcontext = 'i'
+)
+SELECT p.proname::text AS name,
+       p.pronamespace = 'pg_catalog'::regnamespace AS is_builtin,
+       EXISTS (SELECT FROM pg_catalog.pg_depend d
+                WHERE d.classid = 'pg_catalog.pg_proc'::regclass
+                  AND d.objid = p.oid AND d.deptype = 'e') AS is_extension,
+       greatest(p.provolatile::text,
+                (SELECT max(part.volatility) FROM part
+                  WHERE part.whole = p.oid AND NOT part.is_builtin)) AS volatility,
+       ARRAY(SELECT part.proname::text FROM part WHERE part.whole = p.oid AND part.is_builtin
+             UNION
+             SELECT twin.proname::text FROM pg_catalog.pg_proc twin
+              WHERE l.lanname = 'internal' AND p.prokind <> 'a'
+                AND twin.prolang = p.prolang AND twin.prosrc = p.prosrc
+                AND twin.pronamespace = 'pg_catalog'::regnamespace) AS made_of,
+       CASE l.lanname WHEN 'c' THEN p.prosrc END AS symbol,
+       p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1
+         AND p.proargtypes[0] IN (SELECT oid FROM row_like) AS is_attribute
+  FROM pg_catalog.pg_proc p
+  JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+ WHERE p.prokind <> 'p'
+   AND (p.pronamespace <> 'pg_catalog'::regnamespace OR p.provolatile = 'v')";
+
+/// Every operator that is not in `pg_catalog`.
+const OPERATORS: &str = "
+SELECT o.oprname::text AS name, p.provolatile::text AS volatility,
+       CASE WHEN p.pronamespace = 'pg_catalog'::regnamespace THEN p.proname::text END AS builtin
+  FROM pg_catalog.pg_operator o
+  JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode::oid
+ WHERE o.oprnamespace <> 'pg_catalog'::regnamespace";
