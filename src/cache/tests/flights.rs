@@ -225,12 +225,12 @@ fn a_reset_waits_for_the_flight_that_is_storing_and_drops_what_it_stored() {
         let landing = core.flights.shard(&key);
         let reset = scope.spawn(|| cache.reset());
         // Let the reset come as far as it can.
-        while core.store.generation() == 0 {
+        let is_begun = (0..1_000_000).any(|_| {
             thread::yield_now();
-        }
-        for _ in 0..1000 {
-            thread::yield_now();
-        }
+            core.store.generation() == 1
+        });
+        assert!(is_begun, "the reset begins no generation");
+        (0..1000).for_each(|_| thread::yield_now());
         core.store.insert(&key, &reply, 0);
         drop(landing);
 
@@ -238,6 +238,18 @@ fn a_reset_waits_for_the_flight_that_is_storing_and_drops_what_it_stored() {
     });
 
     assert_eq!(core.store.bytes_unsettled(), 0);
+}
+
+#[test]
+fn an_entry_of_an_ended_generation_is_not_found_though_still_held() {
+    let cache = Cache::new(config());
+    store(&cache, "select 1", "one");
+
+    cache.core.store.raise_generation();
+
+    assert_eq!(found(&cache, "select 1"), None);
+    assert_ne!(cache.core.store.bytes_unsettled(), 0);
+    drop(lead(&cache, "select 1"));
 }
 
 #[test]
