@@ -175,3 +175,22 @@ async fn a_refused_client_that_neither_reads_nor_leaves_is_closed_soon() {
     assert_eq!(world.opened().await.unwrap_err().label(), "startup_packet");
     assert_eq!(started.elapsed(), Duration::from_secs(1));
 }
+
+#[tokio::test]
+async fn over_a_real_socket_the_reason_is_not_lost_behind_what_was_still_being_sent() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client =
+        Client(tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+    let (socket, peer) = listener.accept().await.unwrap();
+
+    client.send(&[b'G'; 40_000]).await;
+    let (opened, told) =
+        tokio::join!(async { open(socket, peer, &trust()).await.map(drop) }, async move {
+            let told = client.error().await;
+            client.is_closed().await;
+            told
+        });
+
+    assert_eq!(told.field(b'M'), "invalid length of startup packet");
+    assert_eq!(opened.unwrap_err().label(), "startup_packet");
+}

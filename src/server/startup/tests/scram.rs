@@ -5,6 +5,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::support::*;
 use super::*;
+use crate::server::users::Credential;
 
 const PLAIN: &[u8] = b"SCRAM-SHA-256\0";
 const PLUS: &[u8] = b"SCRAM-SHA-256-PLUS\0";
@@ -87,6 +88,26 @@ async fn a_wrong_password_and_an_unknown_user_look_the_same() {
         told[0],
         "SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user \"?\"\0\0"
     );
+}
+
+#[test]
+fn a_proof_that_satisfies_a_made_up_verifier_is_refused_all_the_same() {
+    for is_known in [true, false] {
+        let users = Users::parse(USERS).unwrap();
+        let credential = Credential { is_known, ..users.credential("ann") };
+        let mut client = plain("hunter2");
+
+        let offer = Offer::new(ScramServerAuth::new(), credential);
+        let Ok(Reply::Challenge(server_first, challenge)) =
+            offer.on_initial_response(&initial(PLAIN, client.message()))
+        else {
+            panic!("no challenge")
+        };
+        client.update(server_first.as_bytes()).unwrap();
+
+        let verdict = challenge.on_response(client.message()).err();
+        assert_eq!(verdict, (!is_known).then_some(ScramError::Password { is_known: false }));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,7 +212,8 @@ async fn a_first_message_that_contradicts_itself_is_refused() {
     let layout = ("08P01", "invalid message format");
     let extension = ("0A000", "client requires an unsupported SCRAM extension");
     let identity = ("0A000", "client uses authorization identity, but it is not supported");
-    let cases: [(&[u8], _); 17] = [
+    let cases: [(&[u8], _); 18] = [
+        (&initial(PLAIN, b"n,,n=\0,r=a"), malformed),
         (&initial(PLUS, b"p=tls-server-end-point,,n=,r=a"), mechanism),
         (&initial(b"SCRAM-SHA-1\0", b"n,,n=,r=a"), mechanism),
         (&initial(b"\0", b"n,,n=,r=a"), mechanism),
