@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::OnceLock;
 
 use pgsluice::demo::binaries::Binaries;
 use pgsluice::demo::cluster::{self, Cluster};
@@ -27,8 +28,10 @@ impl Postgres {
 
     /// A server with further settings, a certificate or rules of its own for who may come in.
     pub(crate) fn start_with(change: impl FnOnce(&mut ClusterConfig)) -> Self {
+        // Once in this process: under `cargo test` the tests are its threads.
+        static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
         let mut config = plain();
-        config.copy_of = Some(template(&config));
+        config.copy_of = Some(TEMPLATE.get_or_init(|| template(&config)).clone());
         change(&mut config);
         let mut cluster = Cluster::create(&config).unwrap_or_else(|error| panic!("{error}"));
         cluster.start().unwrap_or_else(|error| panic!("{error}"));
@@ -109,6 +112,8 @@ fn template(config: &ClusterConfig) -> PathBuf {
         let made = Cluster::create(config).unwrap_or_else(|error| panic!("{error}"));
         // Complete before it has its name. Of several that are made at once the first stays.
         let draft = cache.join(format!("template-draft-{}", process::id()));
+        // Left by a process of the same number that died here. Mostly there is none.
+        drop(fs::remove_dir_all(&draft));
         cluster::copy(&made.data(), &draft).unwrap_or_else(|error| panic!("{error}"));
         if fs::rename(&draft, &path).is_err() {
             fs::remove_dir_all(&draft).expect("the draft goes");
