@@ -5,6 +5,7 @@ pub mod cache;
 pub mod command;
 pub mod config;
 pub mod demo;
+pub mod error;
 pub mod secret;
 pub mod server;
 pub mod session;

@@ -75,7 +75,7 @@ async fn serve(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        outcome = server::run(config, stop) => outcome.map_err(|error| error.to_string()),
+        outcome = server::run(config.gateway(), stop) => outcome.map_err(|error| error.to_string()),
         () = hints => Ok(()),
     }
 }

@@ -19,7 +19,7 @@ pub fn serve(config: Config) -> Result<(), String> {
         // Listened to from here on: a stop while the upstream is being tried is not lost.
         let stop = stop().map_err(|error| format!("no signals: {error}"))?;
         config::announce(&config);
-        server::run(config, stop).await.map_err(|error| error.to_string())
+        server::run(config.gateway(), stop).await.map_err(|error| error.to_string())
     });
     // A name that is still being resolved must not hold up the end.
     runtime.shutdown_background();
@@ -33,7 +33,7 @@ pub fn serve(config: Config) -> Result<(), String> {
 pub fn check(config: &Config) -> Result<(), String> {
     let runtime = runtime(config).map_err(|error| format!("no threads: {error}"))?;
     config::announce(config);
-    let outcome = runtime.block_on(server::check(config)).map_err(|error| error.to_string());
+    let outcome = runtime.block_on(server::check(&config.gateway())).map_err(|error| error.to_string());
     runtime.shutdown_background();
     outcome
 }

@@ -31,6 +31,7 @@ pub use self::sources::Sources;
 
 use self::settings::{Draft, Setting};
 use crate::cache;
+use crate::server;
 use crate::server::config::{AuthConfig, ServerConfig};
 use crate::session::config::SessionConfig;
 use crate::telemetry::log::LogConfig;
@@ -60,6 +61,20 @@ pub struct Config {
 }
 
 impl Config {
+    /// What the gateway itself needs of them.
+    #[must_use]
+    pub fn gateway(&self) -> server::Settings {
+        server::Settings {
+            upstream: self.upstream.clone(),
+            pool: self.pool.clone(),
+            cache: self.cache,
+            session: self.session.clone(),
+            server: self.server.clone(),
+            auth: self.auth.clone(),
+            drain_timeout: self.drain_timeout,
+        }
+    }
+
     /// Reads every setting from `sources`, and reports every bad one, not the first.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
-//! Accepts clients and brings each, encrypted and known, to its session.
+//! Accepts clients and brings each, encrypted and known, to its session; drains on the way out.
 
+pub mod admit;
 pub mod config;
+pub mod reload;
 pub mod scram;
 pub mod startup;
 pub mod stream;
@@ -8,20 +10,93 @@ pub mod tls;
 pub mod users;
 
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::Config;
+use bytes::Bytes;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at, sleep, timeout};
+use tracing::{Instrument, info, info_span, warn};
+
+use self::admit::Admission;
+use self::config::{AuthConfig, ServerConfig};
+use self::reload::Reloadable;
+use self::startup::{Authenticated, Opened, StartupSettings};
+use self::stream::ClientStream;
+use crate::cache::Cache;
+use crate::error::GatewayError;
+use crate::session::client::Socket;
+use crate::session::config::SessionConfig;
+use crate::session::control::Registry;
+use crate::session::prepared::Interner;
+use crate::session::shared::Greetings;
+use crate::session::startup::Arrival;
+use crate::session::{Session, Shared};
+use crate::sql::analyze::{self, Analyzer};
+use crate::upstream::catalog::{self, Catalog, CatalogError};
+use crate::upstream::config::{PoolConfig, SslMode, UpstreamConfig};
+use crate::upstream::connect::{Connector, Dial};
+use crate::upstream::pool::{AcquireError, Upstream};
+use crate::upstream::tls::TlsSetupError;
+use crate::upstream::upstreams::Upstreams;
+use crate::wire::startup::ProtocolVersion;
+
+/// All that the gateway is told by the operator.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The upstreams.
+    pub upstream: UpstreamConfig,
+    /// The connections to each.
+    pub pool: PoolConfig,
+    /// The cache.
+    pub cache: crate::cache::Config,
+    /// The sessions.
+    pub session: SessionConfig,
+    /// The listening side.
+    pub server: ServerConfig,
+    /// Who may sign in.
+    pub auth: AuthConfig,
+    /// How long sessions may take to leave.
+    pub drain_timeout: Duration,
+}
 
 /// Why the gateway did not start, or stopped.
 #[derive(Debug)]
 pub enum ServeError {
-    /// This build has no listener.
-    NotBuiltYet,
+    /// TLS towards the upstream cannot be set up.
+    UpstreamTls(TlsSetupError),
+    /// The upstream cannot be used.
+    Upstream {
+        /// Where it is.
+        address: String,
+        /// Why.
+        error: AcquireError,
+    },
+    /// The upstream's catalogs cannot be read.
+    Catalog(CatalogError),
+    /// The certificate or the users cannot be read.
+    Identity(String),
+    /// The listening address cannot be taken.
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotBuiltYet => f.write_str("serving is not built yet"),
+            Self::UpstreamTls(error) => error.fmt(f),
+            Self::Upstream { address, error } => write!(f, "upstream {address}: {error}"),
+            Self::Catalog(error) => write!(f, "upstream catalogs: {error}"),
+            Self::Identity(error) => f.write_str(error),
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
         }
     }
 }
@@ -33,18 +108,263 @@ impl std::error::Error for ServeError {}
 /// # Errors
 /// When the upstream cannot be used, or the listening address cannot be taken.
 pub async fn run(
-    config: Config,
+    settings: Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    std::future::ready((config, shutdown)).await;
-    Err(ServeError::NotBuiltYet)
+    tokio::pin!(shutdown);
+    let (gateway, listener) = tokio::select! {
+        started = start(&settings) => started?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let mut sessions = JoinSet::new();
+    let mut upkeep = interval_at(Instant::now() + UPKEEP_INTERVAL, UPKEEP_INTERVAL);
+    let mut hang_up = reload::hang_up().map_err(|error| ServeError::Identity(error.to_string()))?;
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => drop(sessions.spawn(gateway.clone().serve(stream, peer))),
+                Err(error) => {
+                    // Out of file descriptors, most likely: those who are here go on meanwhile.
+                    warn!(%error, "cannot accept");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(ended) = sessions.join_next(), if !sessions.is_empty() => on_ended(ended),
+            _ = upkeep.tick() => gateway.shared.upstreams.close_expired(),
+            _ = hang_up.recv() => gateway.reloadable.reload(&settings.auth),
+            () = &mut shutdown => break,
+        }
+    }
+    drop(listener);
+    drain(&gateway.shared, sessions, settings.drain_timeout).await;
+    Ok(())
 }
 
 /// Tries the upstream as [`run`] does, and the files that it would use, without listening.
 ///
 /// # Errors
 /// When the upstream cannot be used.
-pub async fn check(config: &Config) -> Result<(), ServeError> {
-    std::future::ready(config).await;
-    Err(ServeError::NotBuiltYet)
+pub async fn check(settings: &Settings) -> Result<(), ServeError> {
+    Reloadable::load(settings)?;
+    let shared = share(settings)?;
+    try_upstreams(&shared).await?;
+    read_catalog(settings).await?;
+    Ok(())
 }
+
+async fn start(settings: &Settings) -> Result<(Gateway, TcpListener), ServeError> {
+    let reloadable = Reloadable::load(settings)?;
+    let mut shared = share(settings)?;
+    try_upstreams(&shared).await?;
+    shared.catalog = Some(read_catalog(settings).await?);
+    let (host, port) = (settings.server.listen_host.as_str(), settings.server.listen_port);
+    let failed = |error| ServeError::Listen { address: format!("{host}:{port}"), error };
+    let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    info!(address = %bound, "listening");
+    let gateway = Gateway {
+        shared: Arc::new(shared),
+        startup: Arc::new(reloadable.startup_settings(settings)),
+        reloadable: Arc::new(reloadable),
+        admission: Arc::new(Admission::new(&settings.server)),
+    };
+    Ok((gateway, listener))
+}
+
+/// Puts together what all sessions share; opens nothing.
+fn share(settings: &Settings) -> Result<Shared, ServeError> {
+    let pool = |address: &crate::upstream::config::Address| {
+        let prepared_max = settings.pool.prepared_max;
+        let connector =
+            Connector::new(&settings.upstream, address.clone(), prepared_max, Dial::Tcp)
+                .map_err(ServeError::UpstreamTls)?;
+        Upstream::new(connector, settings.pool.clone())
+            .map_err(|error| ServeError::Identity(error.to_string()))
+    };
+    let replicas = settings.upstream.replicas.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
+    Ok(Shared {
+        config: settings.session.clone(),
+        database: settings.upstream.database.clone(),
+        role: settings.upstream.user.clone(),
+        analyzer: Analyzer::new(analyze::Config {
+            statement_bytes_max: settings.session.statement_bytes_max,
+            memo_bytes_max: settings.session.memo_bytes_max,
+            ..analyze::Config::default()
+        }),
+        cache: Cache::new(settings.cache),
+        upstreams: Upstreams::new(replicas, pool(&settings.upstream.primary)?),
+        catalog: None,
+        interner: Interner::default(),
+        registry: Arc::new(Registry::default()),
+        greetings: Greetings::default(),
+    })
+}
+
+/// Signs in once at each upstream. The primary must answer; a replica may be away for now.
+async fn try_upstreams(shared: &Shared) -> Result<(), ServeError> {
+    info!("testing the upstream");
+    for upstream in shared.upstreams.iter() {
+        let address = upstream.connector().address().to_string();
+        match upstream.acquire().await {
+            Ok(lease) => {
+                let reported =
+                    |name| lease.parameters.value(name).and_then(|text| str::from_utf8(text).ok());
+                let version = reported("server_version").unwrap_or("unknown");
+                let in_hot_standby = reported("in_hot_standby").unwrap_or("unknown");
+                info!(address, server_version = version, in_hot_standby, "upstream answers");
+                lease.release();
+            }
+            Err(error) if std::ptr::eq(upstream, shared.upstreams.primary()) => {
+                return Err(ServeError::Upstream { address, error });
+            }
+            Err(error) => warn!(address, %error, "replica does not answer"),
+        }
+    }
+    Ok(())
+}
+
+/// Reads what the database's own functions may do, and keeps that fresh.
+async fn read_catalog(settings: &Settings) -> Result<Arc<Catalog>, ServeError> {
+    let upstream = &settings.upstream;
+    let mut connect = tokio_postgres::Config::new();
+    connect
+        .host(&upstream.primary.host)
+        .port(upstream.primary.port)
+        .user(&upstream.user)
+        .password(upstream.password.expose())
+        .dbname(&upstream.database)
+        .application_name("pgsluice catalog")
+        .connect_timeout(upstream.connect_timeout)
+        .ssl_mode(match upstream.sslmode {
+            SslMode::Disable => tokio_postgres::config::SslMode::Disable,
+            SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
+            _ => tokio_postgres::config::SslMode::Require,
+        });
+    let config = catalog::Config {
+        refresh_interval: upstream.catalog_refresh,
+        ..catalog::Config::default()
+    };
+    let tls = crate::upstream::tls::client_config(upstream).map_err(ServeError::UpstreamTls)?;
+    let started = match tls {
+        None => Catalog::start(connect, tokio_postgres::NoTls, config).await,
+        Some(tls) => {
+            let connector = postgres_rustls::MakeTlsConnector::new(tls.into());
+            Catalog::start(connect, connector, config).await
+        }
+    };
+    started.map_err(ServeError::Catalog)
+}
+
+/// What serving one client takes.
+#[derive(Clone)]
+struct Gateway {
+    shared: Arc<Shared>,
+    startup: Arc<StartupSettings>,
+    reloadable: Arc<Reloadable>,
+    admission: Arc<Admission>,
+}
+
+impl Gateway {
+    /// Serves one client, from accept to close.
+    async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+        if let Err(error) = stream.set_nodelay(true) {
+            return tracing::debug!(%peer, %error, "client gone at once");
+        }
+        // Boxed, so that what start-up needs is given back before the session idles along.
+        let opened = Box::pin(startup::open(stream, peer, &self.startup)).await;
+        match opened {
+            Ok(Opened::Session(client)) => self.session(client).await,
+            Ok(Opened::Cancel { key, stream }) => {
+                if let Some(control) = self.shared.registry.find(key.pid, &key.secret) {
+                    control.cancel.cancel().await;
+                }
+                // libpq takes the close for the answer: not before the cancel has arrived.
+                drop(stream);
+            }
+            Err(error) => tracing::debug!(%peer, %error, "no session"),
+        }
+    }
+
+    async fn session(self, client: Authenticated) {
+        let admitted = self.admission.admit(&client.user, client.peer.ip());
+        let secret = new_secret(client.version);
+        let entered = self.shared.registry.enter(secret);
+        let span = info_span!(
+            "session",
+            id = entered.control.pid,
+            user = client.user,
+            database = client.database,
+            peer = %client.peer,
+        );
+        let arrival = Arrival {
+            socket: match client.stream {
+                ClientStream::Plain(stream) => Socket::Plain(stream),
+                ClientStream::Tls(stream) => Socket::Tls(stream),
+            },
+            leftover: client.leftover,
+            user: client.user,
+            database: client.database,
+            parameters: client.parameters,
+        };
+        let _admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(limit) => {
+                let error = GatewayError::TooManySessions(limit);
+                return arrival.turn_away(&error).instrument(span).await;
+            }
+        };
+        let control = Arc::clone(&entered.control);
+        let begun = Box::pin(Session::begin(arrival, self.shared, control));
+        if let Some(session) = begun.instrument(span.clone()).await {
+            session.serve().instrument(span).await;
+        }
+    }
+}
+
+/// A cancel secret: four bytes for protocol 3.0, 32 from 3.2 on.
+fn new_secret(version: ProtocolVersion) -> Bytes {
+    let mut secret = match version {
+        ProtocolVersion::V3_0 => vec![0; 4],
+        ProtocolVersion::V3_2 => vec![0; 32],
+    };
+    // The system's random numbers do not fail once the process runs; a session without a secret
+    // could be cancelled by anyone, so one of zero length is told instead, which never matches.
+    match SystemRandom::new().fill(&mut secret) {
+        Ok(()) => secret.into(),
+        Err(_) => Bytes::new(),
+    }
+}
+
+/// Asks all sessions to leave, waits, and ends those who do not.
+async fn drain(shared: &Shared, mut sessions: JoinSet<()>, limit: Duration) {
+    info!(sessions = shared.registry.len(), limit_ms = limit.as_millis(), "draining");
+    shared.registry.drain();
+    let everyone = async { while sessions.join_next().await.is_some() {} };
+    if timeout(limit, everyone).await.is_err() {
+        let left = shared.registry.all();
+        warn!(sessions = left.len(), "the drain limit has passed: ending what still runs");
+        let cancels = left.iter().map(|control| control.cancel.cancel());
+        let _ = timeout(LAST_CANCELS_TIMEOUT, futures::future::join_all(cancels)).await;
+        sessions.shutdown().await;
+    }
+    shared.upstreams.close();
+    info!("stopped");
+}
+
+/// A session's panic ends that session alone; it is a fault of ours and is logged as one.
+fn on_ended(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a session panicked");
+    }
+}
+
+/// How often idle connections are looked over.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long to wait before accepting again after a failure.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the cancels at the end of a drain may take together.
+const LAST_CANCELS_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,3 +1,281 @@
-//! One client's conversation, accept to close.
+//! One client's conversation, from its first statement to its last: the spine.
+//!
+//! `serve` takes messages; `query` and `run_batch` answer them: one decision, and either a
+//! reply of the gateway's own, one from the cache, or the upstream's. This is the only module
+//! that both reads and writes a client's socket, and one task does it all.
+//!
+//! | Part | Is | Pure |
+//! | --- | --- | --- |
+//! | [`plan`] | the policy, one `match` | yes |
+//! | [`state`] | the memory, changed by events | yes |
+//! | [`ledger`] | which replies are owed | yes |
+//! | [`prepared`], [`portals`] | the client's names for things | yes |
+//! | [`actions`] | what an exchange comes to, and its bytes | yes |
+//! | `translate`, `answer` | messages into actions | no: it may wait for the catalog |
+//! | `relay`, `link` | bytes, connections | no |
 
+pub mod actions;
+mod answer;
+pub mod client;
 pub mod config;
+pub mod control;
+pub mod ledger;
+mod link;
+pub mod plan;
+pub mod portals;
+pub mod prepared;
+mod relay;
+pub mod shared;
+pub mod show;
+pub mod startup;
+pub mod state;
+mod translate;
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until};
+
+use self::actions::Action;
+use self::client::Client;
+use self::control::Control;
+use self::ledger::Ledger;
+use self::portals::Portals;
+use self::prepared::Prepared;
+use self::relay::Tee;
+use self::state::{Block, State};
+use crate::error::GatewayError;
+use crate::upstream::parameters::Parameters;
+use crate::upstream::pool::Lease;
+use crate::wire::error_response::Severity;
+use crate::wire::frame::Frame;
+use crate::wire::{backend, frontend};
+
+pub use self::shared::Shared;
+
+/// One client's conversation.
+pub struct Session {
+    client: Client,
+    shared: Arc<Shared>,
+    control: Arc<Control>,
+    user: String,
+    state: State,
+    prepared: Prepared,
+    portals: Portals,
+    /// The connection that it holds.
+    link: Option<Lease>,
+    ledger: Ledger,
+    /// The reported settings as the client was told them last.
+    parameters: Parameters,
+    /// Extended messages that wait for their `Sync` or `Flush`.
+    batch: Vec<Frame>,
+    batch_bytes: usize,
+    phase: Phase,
+    /// Whether the upstream has heard extended messages without their `Sync`.
+    is_unsynced: bool,
+    /// Bytes of row messages that go to the client without another look.
+    passing: usize,
+    /// Whether any byte of the current exchange's reply has gone to the client.
+    has_told: bool,
+    /// Where that reply begins among the bytes to be sent.
+    mark: usize,
+    /// The reply being collected for the cache.
+    tee: Option<Tee>,
+}
+
+/// Where the session is in the extended protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Messages count.
+    Ready,
+    /// An error made everything void up to the next `Sync`.
+    SkippingToSync,
+}
+
+impl Session {
+    /// Serves the client until it leaves or the session must end.
+    pub async fn serve(mut self) {
+        let Err(error) = self.converse().await else {
+            self.abandon();
+            return self.client.close().await;
+        };
+        self.note(&error);
+        // The last words go out before anything else: the client may be waiting for them.
+        if !matches!(error, GatewayError::ClientLost(_)) {
+            error.reply().put(&mut self.client.out);
+            let _ = tokio::time::timeout(crate::error::FAREWELL_TIMEOUT, self.client.flush()).await;
+        }
+        match error {
+            GatewayError::UpstreamLostMidway | GatewayError::UpstreamOutOfStep(_) => {
+                self.lose_connection().await;
+            }
+            _ => self.abandon(),
+        }
+        self.client.close().await;
+    }
+
+    /// Takes messages until the client says goodbye.
+    async fn converse(&mut self) -> Result<(), GatewayError> {
+        loop {
+            let Some(frame) = self.client.take()? else {
+                self.wait().await?;
+                continue;
+            };
+            if self.phase == Phase::SkippingToSync && !matches!(frame.tag, b'S' | b'X') {
+                continue;
+            }
+            match frame.tag {
+                b'Q' => self.on_query(&frame).await?,
+                b'P' | b'B' | b'D' | b'E' | b'C' => self.on_extended(frame).await?,
+                b'S' => self.run_batch(Some(Action::Sync)).await?,
+                b'H' => self.run_batch(Some(Action::Flush)).await?,
+                b'X' => return Ok(()),
+                // COPY data behind a COPY that failed: PostgreSQL ignores it, and so do we.
+                b'd' | b'c' | b'f' => {}
+                b'F' => self.fail_exchange(&GatewayError::FunctionCall).await?,
+                tag => return Err(GatewayError::UnexpectedMessage(tag)),
+            }
+            self.release_if_idle().await;
+            if !self.client.has_message() {
+                self.client.flush().await?;
+            }
+        }
+    }
+
+    /// Waits for the client, within its time limits, and for whatever else concerns it.
+    ///
+    /// Not cancel-safe.
+    async fn wait(&mut self) -> Result<(), GatewayError> {
+        self.client.flush().await?;
+        self.client.let_go();
+        let (limit, error) = match self.state.block() {
+            Block::None => (self.shared.config.idle_timeout, GatewayError::IdleTimeout),
+            _ => (
+                self.shared.config.idle_in_transaction_timeout,
+                GatewayError::IdleInTransactionTimeout,
+            ),
+        };
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        let may_drain = self.link.is_none() && self.batch.is_empty();
+        tokio::select! {
+            biased;
+            filled = self.client.fill() => filled,
+            () = self.control.drained(), if may_drain => Err(GatewayError::Draining),
+            filled = fill(&mut self.link) => match filled {
+                Ok(1..) => self.pump(),
+                Ok(0) | Err(_) => Err(GatewayError::UpstreamLostMidway),
+            },
+            () = until(deadline), if deadline.is_some() => Err(error),
+        }
+    }
+
+    /// Answers a simple query: bytes in, one decision a statement, bytes out.
+    async fn on_query(&mut self, frame: &Frame) -> Result<(), GatewayError> {
+        let text = frontend::query(&frame.body)
+            .map_err(|error| GatewayError::BadBody { tag: frame.tag, error })?;
+        // A `Query` amid extended messages ends their exchange, as in PostgreSQL.
+        if !self.batch.is_empty() || self.is_unsynced {
+            self.run_batch(None).await?;
+        }
+        self.prepared.on_query();
+        tracing::debug!(statement = ?text, "query");
+        let outcome = self.query(&text).await;
+        self.end_exchange(outcome).await
+    }
+
+    /// Keeps an extended message until the batch is whole, or as large as one may be.
+    async fn on_extended(&mut self, frame: Frame) -> Result<(), GatewayError> {
+        self.batch_bytes += frame.body.len() + BATCH_FRAME_BYTES;
+        self.batch.push(frame);
+        match self.batch_bytes > BATCH_BYTES_MAX {
+            true => self.run_batch(None).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Runs the messages kept, and `end` behind them.
+    async fn run_batch(&mut self, end: Option<Action>) -> Result<(), GatewayError> {
+        let frames = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        let is_sync = matches!(end, Some(Action::Sync));
+        let outcome = self.batch(&frames, end).await;
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(error) if error.profile().severity == Severity::Fatal => Err(error),
+            Err(error) => {
+                self.on_failed(&error).await;
+                self.phase = match is_sync {
+                    true => {
+                        backend::put_ready(&mut self.client.out, self.state.block().status());
+                        Phase::Ready
+                    }
+                    false => Phase::SkippingToSync,
+                };
+                Ok(())
+            }
+        }
+    }
+
+    /// A request that is an exchange of its own failed before it began.
+    async fn fail_exchange(&mut self, error: &GatewayError) -> Result<(), GatewayError> {
+        let actions = [Action::Refuse(error.reply().to_bytes()), Action::Sync];
+        self.note(error);
+        let outcome = self.run(&actions).await;
+        self.end_exchange(outcome).await
+    }
+
+    /// Ends a simple exchange: an error that the session survives is told, with the status.
+    async fn end_exchange(&mut self, outcome: Result<(), GatewayError>) -> Result<(), GatewayError> {
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(error) if error.profile().severity == Severity::Fatal => Err(error),
+            Err(error) => {
+                self.on_failed(&error).await;
+                backend::put_ready(&mut self.client.out, self.state.block().status());
+                Ok(())
+            }
+        }
+    }
+
+    /// An error that the session survives: no connection is held, or none that can be kept.
+    async fn on_failed(&mut self, error: &GatewayError) {
+        self.note(error);
+        self.lose_connection().await;
+        self.state.on_gateway_error();
+        self.client.out.truncate(self.mark);
+        error.reply().put(&mut self.client.out);
+    }
+
+    /// Logs an error once, where it is handled.
+    fn note(&self, error: &GatewayError) {
+        use crate::error::Fault;
+        let profile = error.profile();
+        let sqlstate = profile.sqlstate.as_str();
+        let label = error.label();
+        match profile.fault {
+            Fault::Client => tracing::debug!(label, sqlstate, %error, "session error"),
+            Fault::Upstream => tracing::warn!(label, sqlstate, %error, "session error"),
+            Fault::Gateway => tracing::warn!(label, sqlstate, %error, "session error"),
+        }
+    }
+}
+
+/// Reads from the connection held, if one is; otherwise never.
+async fn fill(link: &mut Option<Lease>) -> std::io::Result<usize> {
+    match link {
+        Some(lease) => lease.fill().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How large a batch may grow before its first part goes upstream, in bytes.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// What one kept message costs besides its body.
+const BATCH_FRAME_BYTES: usize = 64;

@@ -70,6 +70,7 @@ pub enum Script {
 #[derive(Clone, Debug)]
 pub struct ReadStatement {
     text: Bytes,
+    start: usize,
     facts: Arc<Facts>,
 }
 
@@ -88,6 +89,12 @@ impl ReadStatement {
     #[must_use]
     pub const fn text(&self) -> &Bytes {
         &self.text
+    }
+
+    /// Where it starts in the text that it came in, in bytes.
+    #[must_use]
+    pub const fn start(&self) -> usize {
+        self.start
     }
 
     /// What the statement is.
@@ -220,8 +227,9 @@ impl Analyzer {
     fn statement(&self, whole: &[u8], tokens: &[Token], part: &Part, text: Bytes) -> Analysis {
         let tokens = Tokens::new(whole, tokens).part(part.tokens.clone());
         let shape = fingerprint::shape(&tokens);
+        let start = part.bytes.start;
         if let Some(facts) = self.by_shape.get(&shape) {
-            return Analysis::Read(ReadStatement { text, facts });
+            return Analysis::Read(ReadStatement { text, start, facts });
         }
         match facts(&tokens, &text) {
             Ok(facts) => {
@@ -230,7 +238,7 @@ impl Analyzer {
                 if !matches!(facts.kind, Kind::Set(_)) {
                     self.by_shape.insert(shape.into(), Arc::clone(&facts), facts_bytes(&facts));
                 }
-                Analysis::Read(ReadStatement { text, facts })
+                Analysis::Read(ReadStatement { text, start, facts })
             }
             Err(refusal) => Analysis::Refused(refusal),
         }

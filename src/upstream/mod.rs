@@ -11,3 +11,4 @@ pub mod prepared;
 pub mod settings;
 pub mod stream;
 pub mod tls;
+pub mod upstreams;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::sql::settings::is_cache_neutral;
+
 /// Settings that differ from those a fresh connection has.
 ///
 /// Keys are names in lower case; values are whole statements that set them at session level.
@@ -46,6 +48,30 @@ impl Settings {
             Some(replay) => settings.insert(name.into(), replay),
             None => settings.remove(name),
         };
+    }
+
+    /// All settings as one key: equal for equal settings, different for different ones.
+    #[must_use]
+    pub fn to_key(&self) -> Vec<u8> {
+        self.key_of(|_| true)
+    }
+
+    /// The settings that can change a reply's bytes, as one key.
+    #[must_use]
+    pub fn cache_key(&self) -> Vec<u8> {
+        self.key_of(|name| !is_cache_neutral(name))
+    }
+
+    fn key_of(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<u8> {
+        let mut key = Vec::new();
+        for (name, replay) in self.iter().filter(|(name, _)| is_wanted(name)) {
+            // A name holds no zero byte, and neither does a statement.
+            key.extend_from_slice(name.as_bytes());
+            key.push(0);
+            key.extend_from_slice(replay);
+            key.push(0);
+        }
+        key
     }
 
     /// Appends statements, `;` between them, that turn a connection carrying `carried` into

@@ -1,0 +1,313 @@
+//! Every error that ends a statement or a session: its SQLSTATE, its severity, whose fault.
+//!
+//! An upstream's own `ErrorResponse` is not here: it reaches the client byte for byte.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::sql::refusal::Refusal;
+use crate::sqlstate::SqlState;
+use crate::upstream::pool::AcquireError;
+use crate::wire::error_response::{ErrorReply, Severity};
+use crate::wire::frame::FrameError;
+use crate::wire::frontend::BodyError;
+
+/// What went wrong in a session.
+#[derive(Debug)]
+pub enum GatewayError {
+    /// The statement was not proven to be a read.
+    Refused(Refusal),
+    /// The transaction block has failed; only its end is accepted.
+    InFailedBlock,
+    /// A message of a kind that does not belong here.
+    UnexpectedMessage(u8),
+    /// A frame whose length cannot be.
+    BadFrame(FrameError),
+    /// A message whose body does not have its form.
+    BadBody {
+        /// The message's kind.
+        tag: u8,
+        /// What is wrong with it.
+        error: BodyError,
+    },
+    /// A call by function number, which carries no text to prove anything about.
+    FunctionCall,
+    /// No prepared statement of that name.
+    UnknownStatement(String),
+    /// A prepared statement of that name exists.
+    DuplicateStatement(String),
+    /// No savepoint of that name: the block has not done anything yet.
+    UnknownSavepoint(String),
+    /// The session's prepared statements have reached their bound.
+    PreparedTooLarge {
+        /// The bound, in bytes.
+        bytes_max: usize,
+    },
+    /// `SHOW` of something under `pgsluice.` that there is not.
+    UnknownShow(String),
+    /// No connection could be had.
+    NoConnection(AcquireError),
+    /// The upstream broke off before any byte of the reply was passed on.
+    UpstreamLost,
+    /// The upstream broke off after a part of the reply, or inside a transaction.
+    UpstreamLostMidway,
+    /// The upstream said what the protocol does not allow, or a wall was found open.
+    UpstreamOutOfStep(&'static str),
+    /// A setting of the session could not be set again on another connection.
+    SettingsNotReplayed(String),
+    /// The session was cancelled while it waited for a connection.
+    CancelledWaiting,
+    /// The client was idle for too long.
+    IdleTimeout,
+    /// The client was idle inside a transaction for too long.
+    IdleInTransactionTimeout,
+    /// The gateway is stopping.
+    Draining,
+    /// No room for another session.
+    TooManySessions(SessionLimit),
+    /// The client asked for a database that is not served here.
+    UnknownDatabase {
+        /// What it asked for.
+        asked: String,
+        /// What is served.
+        served: String,
+    },
+    /// A start-up setting that may not be changed here.
+    StartupSetting(String),
+    /// The client is gone.
+    ClientLost(io::ErrorKind),
+}
+
+/// Which limit on sessions was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionLimit {
+    /// Of all.
+    All(usize),
+    /// Of one user.
+    User(usize),
+    /// From one address.
+    Address(usize),
+}
+
+/// Who has to do something about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client.
+    Client,
+    /// The gateway, or its settings.
+    Gateway,
+    /// The upstream.
+    Upstream,
+}
+
+/// How an error is shown, counted and survived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Its code.
+    pub sqlstate: SqlState,
+    /// Whether the session survives it.
+    pub severity: Severity,
+    /// Whose it is.
+    pub fault: Fault,
+}
+
+impl GatewayError {
+    /// One row a variant.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        use Fault::{Client, Gateway, Upstream};
+        use Severity::{Error, Fatal};
+        let (sqlstate, severity, fault) = match self {
+            Self::Refused(refusal) => (refusal.sqlstate(), Error, Client),
+            Self::InFailedBlock => (SqlState::IN_FAILED_SQL_TRANSACTION, Error, Client),
+            Self::UnexpectedMessage(_) => (SqlState::PROTOCOL_VIOLATION, Fatal, Client),
+            Self::BadFrame(_) => (SqlState::PROTOCOL_VIOLATION, Fatal, Client),
+            Self::BadBody { .. } => (SqlState::PROTOCOL_VIOLATION, Fatal, Client),
+            Self::FunctionCall => (SqlState::READ_ONLY_SQL_TRANSACTION, Error, Client),
+            Self::UnknownStatement(_) => (SqlState::INVALID_SQL_STATEMENT_NAME, Error, Client),
+            Self::DuplicateStatement(_) => (SqlState::DUPLICATE_PREPARED_STATEMENT, Error, Client),
+            Self::UnknownSavepoint(_) => (SqlState::INVALID_SAVEPOINT_SPECIFICATION, Error, Client),
+            Self::PreparedTooLarge { .. } => (SqlState::CONFIGURATION_LIMIT_EXCEEDED, Error, Client),
+            Self::UnknownShow(_) => (SqlState::UNDEFINED_OBJECT, Error, Client),
+            Self::NoConnection(AcquireError::Exhausted { .. }) => {
+                (SqlState::TOO_MANY_CONNECTIONS, Error, Gateway)
+            }
+            Self::NoConnection(AcquireError::Connect(_)) => {
+                (SqlState::CONNECTION_FAILURE, Error, Upstream)
+            }
+            Self::NoConnection(AcquireError::Closed) => (SqlState::ADMIN_SHUTDOWN, Fatal, Gateway),
+            Self::UpstreamLost => (SqlState::CONNECTION_FAILURE, Error, Upstream),
+            Self::UpstreamLostMidway => (SqlState::CONNECTION_FAILURE, Fatal, Upstream),
+            Self::UpstreamOutOfStep(_) => (SqlState::INTERNAL_ERROR, Fatal, Upstream),
+            Self::SettingsNotReplayed(_) => (SqlState::INVALID_PARAMETER_VALUE, Error, Upstream),
+            Self::CancelledWaiting => (SqlState::QUERY_CANCELED, Error, Client),
+            Self::IdleTimeout => (SqlState::IDLE_SESSION_TIMEOUT, Fatal, Client),
+            Self::IdleInTransactionTimeout => {
+                (SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, Fatal, Client)
+            }
+            Self::Draining => (SqlState::ADMIN_SHUTDOWN, Fatal, Gateway),
+            Self::TooManySessions(_) => (SqlState::TOO_MANY_CONNECTIONS, Fatal, Client),
+            Self::UnknownDatabase { .. } => (SqlState::INVALID_CATALOG_NAME, Fatal, Client),
+            Self::StartupSetting(_) => (SqlState::INSUFFICIENT_PRIVILEGE, Fatal, Client),
+            Self::ClientLost(_) => (SqlState::CONNECTION_FAILURE, Fatal, Client),
+        };
+        Profile { sqlstate, severity, fault }
+    }
+
+    /// The error's label, in `snake_case`.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::InFailedBlock => "in_failed_block",
+            Self::UnexpectedMessage(_) => "unexpected_message",
+            Self::BadFrame(_) => "bad_frame",
+            Self::BadBody { .. } => "bad_body",
+            Self::FunctionCall => "function_call",
+            Self::UnknownStatement(_) => "unknown_statement",
+            Self::DuplicateStatement(_) => "duplicate_statement",
+            Self::UnknownSavepoint(_) => "unknown_savepoint",
+            Self::PreparedTooLarge { .. } => "prepared_too_large",
+            Self::UnknownShow(_) => "unknown_show",
+            Self::NoConnection(_) => "no_connection",
+            Self::UpstreamLost => "upstream_lost",
+            Self::UpstreamLostMidway => "upstream_lost_midway",
+            Self::UpstreamOutOfStep(_) => "upstream_out_of_step",
+            Self::SettingsNotReplayed(_) => "settings_not_replayed",
+            Self::CancelledWaiting => "cancelled_waiting",
+            Self::IdleTimeout => "idle_timeout",
+            Self::IdleInTransactionTimeout => "idle_in_transaction_timeout",
+            Self::Draining => "draining",
+            Self::TooManySessions(_) => "too_many_sessions",
+            Self::UnknownDatabase { .. } => "unknown_database",
+            Self::StartupSetting(_) => "startup_setting",
+            Self::ClientLost(_) => "client_lost",
+        }
+    }
+
+    /// What the client is told.
+    #[must_use]
+    pub fn reply(&self) -> ErrorReply {
+        let Profile { sqlstate, severity, .. } = self.profile();
+        let mut reply = ErrorReply::new(severity, sqlstate, self.to_string());
+        if let Self::Refused(refusal) = self {
+            reply.detail = refusal.detail().unwrap_or_default().to_owned();
+            reply.position = refusal.position().unwrap_or_default();
+        }
+        reply.with_hint(self.hint())
+    }
+
+    fn hint(&self) -> String {
+        match self {
+            Self::Refused(refusal) => refusal.hint().unwrap_or_default().to_owned(),
+            Self::FunctionCall => "Call the function in a SELECT.".to_owned(),
+            Self::NoConnection(AcquireError::Exhausted { .. }) => {
+                "Raise POOL_SIZE or POOL_WAIT_TIMEOUT_MS, or shorten transactions.".to_owned()
+            }
+            Self::NoConnection(AcquireError::Connect(_)) | Self::UpstreamLost => {
+                "Send the statement again.".to_owned()
+            }
+            Self::PreparedTooLarge { .. } => {
+                "Close prepared statements, or raise PREPARED_BYTES_MAX.".to_owned()
+            }
+            Self::UnknownShow(_) => format!("There is: {}.", KNOWN_SHOWS.join(", ")),
+            Self::UnknownDatabase { served, .. } => {
+                format!("Connect to database \"{served}\", the one that this endpoint serves.")
+            }
+            Self::TooManySessions(SessionLimit::All(_)) => "Raise CLIENT_SESSIONS_MAX.".to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// What `SHOW pgsluice.…` knows.
+pub const KNOWN_SHOWS: [&str; 3] = ["pgsluice.cache", "pgsluice.pools", "pgsluice.version"];
+
+impl fmt::Display for GatewayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => f.write_str(&refusal.message()),
+            Self::InFailedBlock => f.write_str(
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ),
+            Self::UnexpectedMessage(tag) => write!(f, "invalid frontend message type {tag}"),
+            Self::BadFrame(FrameError::LengthTooShort(_)) => f.write_str("invalid message length"),
+            Self::BadFrame(FrameError::TooLong { body_max, .. }) => {
+                write!(f, "message is longer than the limit of {body_max} bytes")
+            }
+            Self::BadBody { tag, error } => {
+                let tag = char::from(*tag);
+                match error {
+                    BodyError::StringNotTerminated => write!(f, "invalid string in message \"{tag}\""),
+                    BodyError::Short => write!(f, "insufficient data left in message \"{tag}\""),
+                    BodyError::Trailing => write!(f, "invalid message format of message \"{tag}\""),
+                    BodyError::BadCount => write!(f, "invalid count in message \"{tag}\""),
+                    BodyError::BadFormat => write!(f, "unsupported format code in message \"{tag}\""),
+                    BodyError::BadTarget(target) => {
+                        write!(f, "invalid subtype {target} of message \"{tag}\"")
+                    }
+                }
+            }
+            Self::FunctionCall => f.write_str(
+                "Write operations are not permitted: function calls by message are not allowed",
+            ),
+            Self::UnknownStatement(name) if name.is_empty() => {
+                f.write_str("unnamed prepared statement does not exist")
+            }
+            Self::UnknownStatement(name) => {
+                write!(f, "prepared statement \"{name}\" does not exist")
+            }
+            Self::DuplicateStatement(name) => {
+                write!(f, "prepared statement \"{name}\" already exists")
+            }
+            Self::UnknownSavepoint(name) => write!(f, "savepoint \"{name}\" does not exist"),
+            Self::PreparedTooLarge { bytes_max } => {
+                write!(f, "prepared statements exceed the limit of {bytes_max} bytes per session")
+            }
+            Self::UnknownShow(name) => {
+                write!(f, "unrecognized configuration parameter \"pgsluice.{name}\"")
+            }
+            Self::NoConnection(AcquireError::Connect(_)) => {
+                f.write_str("the upstream cannot be reached")
+            }
+            Self::NoConnection(error) => write!(f, "no connection to the upstream: {error}"),
+            Self::UpstreamLost | Self::UpstreamLostMidway => {
+                f.write_str("the connection to the upstream was lost")
+            }
+            Self::UpstreamOutOfStep(_) => f.write_str("the upstream's reply was out of step"),
+            Self::SettingsNotReplayed(message) => f.write_str(message),
+            Self::CancelledWaiting => f.write_str("canceling statement due to user request"),
+            Self::IdleTimeout => {
+                f.write_str("terminating connection due to idle-session timeout")
+            }
+            Self::IdleInTransactionTimeout => {
+                f.write_str("terminating connection due to idle-in-transaction timeout")
+            }
+            Self::Draining => {
+                f.write_str("terminating connection due to administrator command")
+            }
+            Self::TooManySessions(SessionLimit::All(max)) => {
+                write!(f, "sorry, too many clients already: the limit is {max}")
+            }
+            Self::TooManySessions(SessionLimit::User(max)) => {
+                write!(f, "too many connections for this user: the limit is {max}")
+            }
+            Self::TooManySessions(SessionLimit::Address(max)) => {
+                write!(f, "too many connections from this address: the limit is {max}")
+            }
+            Self::UnknownDatabase { asked, .. } => {
+                write!(f, "database \"{asked}\" does not exist")
+            }
+            Self::StartupSetting(name) => {
+                write!(f, "parameter \"{name}\" cannot be set on this read-only endpoint")
+            }
+            Self::ClientLost(kind) => write!(f, "the client is gone: {kind}"),
+        }
+    }
+}
+
+impl std::error::Error for GatewayError {}
+
+/// How long a session may take to be told why it ends.
+pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);

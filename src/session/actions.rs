@@ -1,0 +1,303 @@
+//! What one exchange comes to, message by message, before a connection is involved; and how
+//! that becomes bytes for a connection and entries in the ledger.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::ledger::{Errand, Ledger, Owed, Pass};
+use super::prepared::Statement;
+use super::state::{Block, Effect, State};
+use crate::sql::analyze::ReadStatement;
+use crate::sql::kind::Kind;
+use crate::upstream::connection::Connection;
+use crate::upstream::prepared::upstream_name;
+use crate::wire::backend::PARSE_COMPLETE;
+use crate::wire::frontend::{
+    put_bind, put_execute, put_flush, put_parse, put_query, put_sync, put_target,
+};
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Answer with these bytes; the upstream never hears of it.
+    Invent(Bytes),
+    /// Answer so, and confirm a change of the session's prepared statements with it.
+    Confirm(Bytes),
+    /// Prepare a statement; the client is told.
+    Parse {
+        /// What to prepare.
+        statement: Arc<Statement>,
+        /// Whether the client gave it a name.
+        is_named: bool,
+    },
+    /// Bind a statement, preparing it before where the connection does not hold it.
+    Bind {
+        /// What to bind.
+        statement: Arc<Statement>,
+        /// Whether the client gave the statement a name.
+        is_named: bool,
+        /// The portal's name.
+        portal: Bytes,
+        /// Formats and values.
+        tail: Bytes,
+    },
+    /// Bind what the client prepared by SQL text on this very connection.
+    BindSqlPrepared {
+        /// The statement's name.
+        name: Bytes,
+        /// The portal's name.
+        portal: Bytes,
+        /// Formats and values.
+        tail: Bytes,
+    },
+    /// Describe a statement.
+    DescribeStatement {
+        /// What to describe.
+        statement: Arc<Statement>,
+        /// Whether the client gave it a name.
+        is_named: bool,
+    },
+    /// Describe a portal.
+    DescribePortal {
+        /// The portal's name.
+        portal: Bytes,
+        /// What becomes of the reply.
+        pass: Pass,
+    },
+    /// Execute a portal.
+    Execute {
+        /// The portal's name.
+        portal: Bytes,
+        /// The most rows; zero or less for all.
+        rows_max: i32,
+        /// What success means.
+        effect: Option<Box<Effect>>,
+    },
+    /// Close a portal.
+    ClosePortal(Bytes),
+    /// Run a statement whose `Parse` and `Bind` were answered without the upstream.
+    Late {
+        /// The statement.
+        read: ReadStatement,
+        /// The portal's name.
+        portal: Bytes,
+        /// What success means.
+        effect: Option<Box<Effect>>,
+    },
+    /// Run one statement of a simple query and answer as to one.
+    Simple {
+        /// The statement.
+        read: ReadStatement,
+        /// What success means.
+        effect: Option<Box<Effect>>,
+        /// How many characters of the query's text come before it.
+        shift: usize,
+    },
+    /// Tell this error; what follows up to the `Sync` is void.
+    Refuse(Bytes),
+    /// End the exchange.
+    Sync,
+    /// Ask for the replies so far.
+    Flush,
+}
+
+impl Action {
+    /// Whether an upstream must hear of it.
+    #[must_use]
+    pub const fn is_upstream(&self) -> bool {
+        !matches!(
+            self,
+            Self::Invent(_) | Self::Confirm(_) | Self::Refuse(_) | Self::Sync | Self::Flush
+        )
+    }
+}
+
+/// Appends what brings `connection` to where the session is: its settings, its deferred BEGIN.
+pub fn put_lead_in(
+    state: &State,
+    connection: &Connection,
+    ledger: &mut Ledger,
+    out: &mut BytesMut,
+) {
+    if connection.carried != *state.settings() {
+        let mut text = BytesMut::new();
+        state.settings().put_difference(&connection.carried, &mut text);
+        put_query(out, &text);
+        ledger.owe(Owed::Errand(Errand::Settings));
+    }
+    if let Block::Deferred(modes) = state.block() {
+        put_query(out, modes.begin_sql().as_bytes());
+        ledger.owe(Owed::Errand(Errand::Begin));
+    }
+}
+
+/// Appends `actions` as messages, and owes their replies.
+pub fn put(
+    actions: &[Action],
+    connection: &mut Connection,
+    ledger: &mut Ledger,
+    out: &mut BytesMut,
+) {
+    for action in actions {
+        match action {
+            Action::Invent(bytes) => ledger.owe(Owed::Invent(bytes.clone())),
+            Action::Confirm(bytes) => ledger.owe(Owed::Confirm(bytes.clone())),
+            Action::Parse { statement, is_named } => {
+                if *is_named && connection.prepared.is_held(statement.number) {
+                    ledger.owe(Owed::Confirm(PARSE_COMPLETE));
+                } else {
+                    put_statement(statement, *is_named, Pass::Relay, connection, ledger, out);
+                }
+            }
+            Action::Bind { statement, is_named, portal, tail } => {
+                ensure(statement, *is_named, connection, ledger, out);
+                put_bind(out, portal, &name_of(statement, *is_named), tail);
+                ledger.owe(Owed::Bind(Pass::Relay));
+            }
+            Action::BindSqlPrepared { name, portal, tail } => {
+                put_bind(out, portal, name, tail);
+                ledger.owe(Owed::Bind(Pass::Relay));
+            }
+            Action::DescribeStatement { statement, is_named } => {
+                ensure(statement, *is_named, connection, ledger, out);
+                put_target(out, b'D', b'S', &name_of(statement, *is_named));
+                ledger.owe(Owed::DescribeStatement(Pass::Relay));
+            }
+            Action::DescribePortal { portal, pass } => {
+                put_target(out, b'D', b'P', portal);
+                ledger.owe(Owed::DescribePortal(*pass));
+            }
+            Action::Execute { portal, rows_max, effect } => {
+                put_execute(out, portal, *rows_max);
+                ledger.owe(Owed::Execute(effect.clone()));
+            }
+            Action::ClosePortal(portal) => {
+                put_target(out, b'C', b'P', portal);
+                ledger.owe(Owed::Close(Pass::Relay));
+            }
+            Action::Late { read, portal, effect } => {
+                put_late(read, portal, effect.clone(), connection, ledger, out);
+            }
+            Action::Simple { read, effect, shift } => {
+                put_simple(read, effect.clone(), *shift, connection, ledger, out);
+            }
+            Action::Refuse(told) => {
+                put_parse(out, b"", POISON, NO_TYPES);
+                connection.unnamed = None;
+                ledger.owe(Owed::Poison(told.clone()));
+            }
+            Action::Sync => {
+                put_sync(out);
+                ledger.owe(Owed::Sync);
+            }
+            Action::Flush => put_flush(out),
+        }
+    }
+}
+
+/// A `Parse` of this fails whatever the server's version; its log says why.
+const POISON: &[u8] = b"pgsluice refused a statement of this transaction";
+
+/// No parameter types prescribed.
+pub const NO_TYPES: &[u8] = &[0, 0];
+
+/// No formats, no values: text both ways. `Bind` behind its names.
+pub const NO_ARGUMENTS: &[u8] = &[0; 6];
+
+fn name_of(statement: &Statement, is_named: bool) -> Vec<u8> {
+    match is_named {
+        true => upstream_name(statement.number).into_bytes(),
+        false => Vec::new(),
+    }
+}
+
+/// Prepares `statement` where the connection does not hold it; the client is not told.
+fn ensure(
+    statement: &Statement,
+    is_named: bool,
+    connection: &mut Connection,
+    ledger: &mut Ledger,
+    out: &mut BytesMut,
+) {
+    let is_held = match is_named {
+        true => connection.prepared.is_held(statement.number),
+        false => connection.unnamed == Some(statement.number),
+    };
+    if !is_held {
+        put_statement(statement, is_named, Pass::Swallow, connection, ledger, out);
+    }
+}
+
+fn put_statement(
+    statement: &Statement,
+    is_named: bool,
+    pass: Pass,
+    connection: &mut Connection,
+    ledger: &mut Ledger,
+    out: &mut BytesMut,
+) {
+    let text = statement.read.as_ref().map_or_else(Bytes::new, upstream_text);
+    if !is_named {
+        connection.unnamed = Some(statement.number);
+        put_parse(out, b"", &text, &statement.types);
+        ledger.owe(Owed::Parse(pass, None));
+        return;
+    }
+    if let Some(oldest) = connection.prepared.on_prepared(statement.number) {
+        put_target(out, b'C', b'S', upstream_name(oldest).as_bytes());
+        ledger.owe(Owed::Close(Pass::Swallow));
+    }
+    put_parse(out, upstream_name(statement.number).as_bytes(), &text, &statement.types);
+    ledger.owe(Owed::Parse(pass, Some(statement.number)));
+}
+
+fn put_late(
+    read: &ReadStatement,
+    portal: &[u8],
+    effect: Option<Box<Effect>>,
+    connection: &mut Connection,
+    ledger: &mut Ledger,
+    out: &mut BytesMut,
+) {
+    connection.unnamed = None;
+    put_parse(out, b"", &upstream_text(read), NO_TYPES);
+    put_bind(out, portal, b"", NO_ARGUMENTS);
+    put_execute(out, portal, 0);
+    ledger.owe(Owed::Parse(Pass::Swallow, None));
+    ledger.owe(Owed::Bind(Pass::Swallow));
+    ledger.owe(Owed::Execute(effect));
+}
+
+/// One statement of a simple query goes by the extended protocol, where PostgreSQL itself
+/// refuses a second statement in the same text.
+fn put_simple(
+    read: &ReadStatement,
+    effect: Option<Box<Effect>>,
+    shift: usize,
+    connection: &mut Connection,
+    ledger: &mut Ledger,
+    out: &mut BytesMut,
+) {
+    connection.unnamed = None;
+    put_parse(out, b"", &upstream_text(read), NO_TYPES);
+    put_bind(out, b"", b"", NO_ARGUMENTS);
+    put_target(out, b'D', b'P', b"");
+    put_execute(out, b"", 0);
+    if shift > 0 {
+        ledger.owe(Owed::Shift(shift));
+    }
+    ledger.owe(Owed::Parse(Pass::Swallow, None));
+    ledger.owe(Owed::Bind(Pass::Swallow));
+    ledger.owe(Owed::DescribePortal(Pass::Rows));
+    ledger.owe(Owed::Execute(effect));
+}
+
+/// The text that goes upstream: the client's own, but for BEGIN, which is the gateway's.
+fn upstream_text(read: &ReadStatement) -> Bytes {
+    match read.kind() {
+        Kind::Begin(modes) => modes.begin_sql().into(),
+        _ => read.text().clone(),
+    }
+}
+

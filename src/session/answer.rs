@@ -1,0 +1,423 @@
+//! How an exchange is answered: from here, from the cache, or by the upstream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::actions::{self, Action, NO_ARGUMENTS, NO_TYPES};
+use super::ledger::Pass;
+use super::plan::Plan;
+use super::relay::Tee;
+use super::state::{Block, Effect};
+use super::translate::Translated;
+use super::{Phase, Session, show};
+use crate::bypass::Bypass;
+use crate::cache::{Entry, Flight, Key, KeyParts, Landed, Lookup};
+use crate::error::GatewayError;
+use crate::sql::analyze::{Analysis, ReadStatement, Script};
+use crate::sql::kind::Kind;
+use crate::wire::backend::{self, BIND_COMPLETE, EMPTY_QUERY, PARSE_COMPLETE};
+use crate::wire::frame::Frame;
+
+impl Session {
+    /// Answers the text of a simple query.
+    pub(super) async fn query(&mut self, text: &Bytes) -> Result<(), GatewayError> {
+        match self.shared.analyzer.analyze_script(text) {
+            Script::One(Analysis::Empty) => {
+                self.client.out.extend_from_slice(&EMPTY_QUERY);
+                backend::put_ready(&mut self.client.out, self.state.block().status());
+                Ok(())
+            }
+            Script::One(Analysis::Read(read)) => self.one(&read).await,
+            Script::One(Analysis::Refused(refusal)) => {
+                self.refuse(GatewayError::Refused(refusal)).await
+            }
+            Script::Many(analyses) => self.many(text, &analyses).await,
+        }
+    }
+
+    /// Answers a simple query of one statement.
+    async fn one(&mut self, read: &ReadStatement) -> Result<(), GatewayError> {
+        if let Err(refusal) = self.shared.check_catalog(read).await {
+            return self.refuse(GatewayError::Refused(refusal)).await;
+        }
+        let plan = self.decide(read, false);
+        match self.answer_locally(&plan) {
+            Ok(None) => {}
+            Ok(Some(told)) => return self.tell_own(read, &told),
+            Err(error) => return self.refuse(error).await,
+        }
+        let effect = Effect::of(read.kind(), |_| None).map(Box::new);
+        let actions = [Action::Simple { read: read.clone(), effect, shift: 0 }, Action::Sync];
+        match plan {
+            Plan::Fail(error) => self.refuse(error).await,
+            Plan::Cached => match self.seek(read, NO_TYPES, NO_ARGUMENTS).await? {
+                Sought::Entry(entry) => {
+                    self.client.out.extend_from_slice(entry.whole());
+                    backend::put_ready(&mut self.client.out, self.state.block().status());
+                    Ok(())
+                }
+                Sought::Run(flight) => self.run_teed(&actions, flight).await,
+            },
+            Plan::Forward(bypass) => {
+                self.shared.cache.on_bypass(bypass);
+                self.run(&actions).await
+            }
+            _ => self.run(&actions).await,
+        }
+    }
+
+    /// Tells the gateway's own answer to a simple query.
+    fn tell_own(&mut self, read: &ReadStatement, told: &[u8]) -> Result<(), GatewayError> {
+        if let Kind::Gateway(command) = read.kind() {
+            if let Some(table) = show::describe(command) {
+                table.put_description(&mut self.client.out);
+            }
+        }
+        self.client.out.extend_from_slice(told);
+        backend::put_ready(&mut self.client.out, self.state.block().status());
+        Ok(())
+    }
+
+    /// Answers a simple query of several statements: all are reads, or none runs.
+    async fn many(&mut self, text: &Bytes, analyses: &[Analysis]) -> Result<(), GatewayError> {
+        let mut actions = Vec::with_capacity(analyses.len() + 1);
+        let mut reads = Vec::with_capacity(analyses.len());
+        for analysis in analyses {
+            match analysis {
+                Analysis::Read(read) => reads.push(read),
+                Analysis::Refused(refusal) => {
+                    return self.refuse(GatewayError::Refused(refusal.clone())).await;
+                }
+                Analysis::Empty => {}
+            }
+        }
+        for read in &reads {
+            if let Err(refusal) = self.shared.check_catalog(read).await {
+                return self.refuse(GatewayError::Refused(refusal)).await;
+            }
+        }
+        for read in reads {
+            let has_upstream = actions.iter().any(Action::is_upstream);
+            let plan = self.decide(read, has_upstream);
+            match self.answer_locally(&plan) {
+                Ok(None) => {}
+                Ok(Some(told)) => {
+                    actions.push(Action::Invent(self.own_reply(read, &told)));
+                    continue;
+                }
+                Err(error) => {
+                    self.note(&error);
+                    actions.push(Action::Refuse(error.reply().to_bytes()));
+                    break;
+                }
+            }
+            if let Plan::Fail(error) = plan {
+                self.note(&error);
+                actions.push(Action::Refuse(error.reply().to_bytes()));
+                break;
+            }
+            self.shared.cache.on_bypass(Bypass::BatchShape);
+            let effect = Effect::of(read.kind(), |_| None).map(Box::new);
+            let shift = characters_before(text, read);
+            actions.push(Action::Simple { read: read.clone(), effect, shift });
+        }
+        actions.push(Action::Sync);
+        self.run(&actions).await
+    }
+
+    fn own_reply(&self, read: &ReadStatement, told: &[u8]) -> Bytes {
+        let mut reply = bytes::BytesMut::new();
+        if let Kind::Gateway(command) = read.kind() {
+            if let Some(table) = show::describe(command) {
+                table.put_description(&mut reply);
+            }
+        }
+        reply.extend_from_slice(told);
+        reply.freeze()
+    }
+
+    /// Refuses a simple query. Inside a block that is open upstream, it fails there too.
+    async fn refuse(&mut self, error: GatewayError) -> Result<(), GatewayError> {
+        let error = match self.state.block() {
+            Block::Failed | Block::DeferredFailed => match error {
+                // PostgreSQL reads the text before it looks at the block.
+                GatewayError::Refused(refusal) if refusal.position().is_some() => {
+                    GatewayError::Refused(refusal)
+                }
+                _ => GatewayError::InFailedBlock,
+            },
+            _ => error,
+        };
+        self.note(&error);
+        let actions = [Action::Refuse(error.reply().to_bytes()), Action::Sync];
+        self.run(&actions).await
+    }
+
+    /// Answers a batch of extended messages and what ends it.
+    pub(super) async fn batch(
+        &mut self,
+        frames: &[Frame],
+        end: Option<Action>,
+    ) -> Result<(), GatewayError> {
+        let mut translated = self.translate(frames).await?;
+        if let Some(end) = end {
+            if matches!(end, Action::Sync) {
+                self.phase = Phase::Ready;
+            }
+            translated.actions.push(end);
+        }
+        let Some(portal) = translated.cached.take() else {
+            if let Some(bypass) = translated.bypass {
+                self.shared.cache.on_bypass(bypass);
+            }
+            return self.run(&translated.actions).await;
+        };
+        let Some(read) = &portal.statement.read else { return self.run(&translated.actions).await };
+        if !self.is_cacheable_shape(&translated) {
+            self.shared.cache.on_bypass(Bypass::BatchShape);
+            return self.run(&translated.actions).await;
+        }
+        match self.seek(read, &portal.statement.types, &portal.tail).await? {
+            Sought::Entry(entry) => {
+                self.tell_entry(&translated.actions, &entry);
+                Ok(())
+            }
+            Sought::Run(None) => self.run(&translated.actions).await,
+            Sought::Run(flight) => {
+                describe_if_not_asked(&mut translated.actions);
+                self.run_teed(&translated.actions, flight).await
+            }
+        }
+    }
+
+    /// Whether a batch is one whole execution of one read and nothing else.
+    fn is_cacheable_shape(&self, translated: &Translated) -> bool {
+        let is_whole = translated.executes == 1
+            && self.phase == Phase::Ready
+            && !self.is_unsynced
+            && matches!(translated.actions.last(), Some(Action::Sync));
+        let is_in_block = self.state.block() != Block::None;
+        is_whole
+            && translated.actions.iter().all(|action| match action {
+                Action::Parse { .. } | Action::Confirm(_) | Action::Sync => true,
+                // In a block a named portal would be expected to live on.
+                Action::Bind { portal, .. } => portal.is_empty() || !is_in_block,
+                Action::DescribePortal { .. } | Action::ClosePortal(_) => true,
+                Action::Execute { rows_max, .. } => *rows_max <= 0,
+                _ => false,
+            })
+            && is_one_portal(&translated.actions)
+    }
+
+    /// Tells a stored reply in the form that the batch asks for.
+    fn tell_entry(&mut self, actions: &[Action], entry: &Entry) {
+        let out = &mut self.client.out;
+        for action in actions {
+            match action {
+                Action::Parse { .. } => {
+                    out.extend_from_slice(&PARSE_COMPLETE);
+                    self.prepared.on_confirmed();
+                }
+                Action::Confirm(bytes) => {
+                    out.extend_from_slice(bytes);
+                    self.prepared.on_confirmed();
+                }
+                Action::Bind { .. } => out.extend_from_slice(&BIND_COMPLETE),
+                Action::DescribePortal { .. } => out.extend_from_slice(&entry.row_description),
+                Action::Execute { .. } => out.extend_from_slice(&entry.rows),
+                Action::ClosePortal(_) => out.extend_from_slice(&backend::CLOSE_COMPLETE),
+                _ => backend::put_ready(out, self.state.block().status()),
+            }
+        }
+        self.portals.clear();
+    }
+
+    /// Looks for a read's reply in the cache, or for one that is being fetched.
+    async fn seek(
+        &mut self,
+        read: &ReadStatement,
+        types: &[u8],
+        arguments: &[u8],
+    ) -> Result<Sought, GatewayError> {
+        let key = match self.key(read, types, arguments) {
+            Ok(key) => key,
+            Err(bypass) => {
+                self.shared.cache.on_bypass(bypass);
+                return Ok(Sought::Run(None));
+            }
+        };
+        match self.shared.cache.begin(key) {
+            Lookup::Hit(entry) => Ok(Sought::Entry(entry)),
+            Lookup::Lead(flight) => Ok(Sought::Run(Some(flight))),
+            // The leader may be waiting for just the connection that this session holds.
+            Lookup::Join(_) if self.link.is_some() => Ok(Sought::Run(None)),
+            Lookup::Join(waiter) => {
+                let control = Arc::clone(&self.control);
+                let wait = control.cancel.unless_cancelled(waiter.wait());
+                tokio::pin!(wait);
+                loop {
+                    let is_ahead = self.client.is_ahead();
+                    tokio::select! {
+                        biased;
+                        landed = &mut wait => {
+                            return Ok(match landed.ok_or(GatewayError::CancelledWaiting)? {
+                                Landed::Hit(entry) => Sought::Entry(entry),
+                                Landed::Lead(flight) => Sought::Run(Some(flight)),
+                                Landed::Alone => Sought::Run(None),
+                            });
+                        }
+                        filled = self.client.fill(), if !is_ahead => filled?,
+                    }
+                }
+            }
+        }
+    }
+
+    fn key(&self, read: &ReadStatement, types: &[u8], arguments: &[u8]) -> Result<Key, Bypass> {
+        let settings = self.state.settings().cache_key();
+        let oids = types.get(2..).unwrap_or_default().as_chunks::<4>().0;
+        let oids = oids.iter().map(|oid| u32::from_be_bytes(*oid)).collect::<Vec<_>>();
+        self.shared.cache.key(&KeyParts {
+            database: self.shared.database.as_bytes(),
+            role: self.shared.role.as_bytes(),
+            user: self.user.as_bytes(),
+            settings: &settings,
+            text: read.text(),
+            parameter_types: &oids,
+            arguments,
+        })
+    }
+
+    /// Runs and collects the reply for the cache.
+    async fn run_teed(
+        &mut self,
+        actions: &[Action],
+        flight: Option<Flight>,
+    ) -> Result<(), GatewayError> {
+        self.tee = flight.map(|flight| Tee::new(flight, self.shared.cache.entry_bytes_max()));
+        let outcome = self.run(actions).await;
+        self.tee = None;
+        outcome
+    }
+
+    /// Carries out `actions`: here where no upstream need hear of them, else on a connection.
+    pub(super) async fn run(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
+        if !self.needs_upstream(actions) {
+            self.tell_all(actions);
+            return Ok(());
+        }
+        let may_retry = self.link.is_none();
+        self.has_told = false;
+        self.mark = self.client.out.len();
+        match self.exchange(actions).await {
+            Err(GatewayError::UpstreamLost) if may_retry => {
+                // Not a byte was told and every statement is a read: once more, elsewhere.
+                let pending = std::mem::take(&mut self.prepared);
+                self.lose_connection().await;
+                self.prepared = pending;
+                self.client.out.truncate(self.mark);
+                self.exchange(actions).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn exchange(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
+        self.acquire().await?;
+        let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
+        let mut out = bytes::BytesMut::with_capacity(512);
+        actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
+        actions::put(actions, lease, &mut self.ledger, &mut out);
+        self.is_unsynced = !matches!(actions.last(), Some(Action::Sync));
+        if lease.send(&out).await.is_err() {
+            return Err(self.lost());
+        }
+        drop(out);
+        self.pay();
+        match actions.last() {
+            Some(Action::Sync | Action::Flush) => self.relay().await,
+            // The batch goes on: its replies may come with the rest.
+            _ => self.pump(),
+        }
+    }
+
+    fn needs_upstream(&self, actions: &[Action]) -> bool {
+        let is_open = self.link.is_some() && self.state.block() == Block::Open;
+        self.is_unsynced
+            || !self.ledger.is_settled()
+            || actions.iter().any(|action| match action {
+                Action::Refuse(_) => is_open,
+                action => action.is_upstream(),
+            })
+    }
+
+    /// Carries out what needs no upstream.
+    fn tell_all(&mut self, actions: &[Action]) {
+        for action in actions {
+            match action {
+                Action::Invent(bytes) => self.client.out.extend_from_slice(bytes),
+                Action::Confirm(bytes) => {
+                    self.client.out.extend_from_slice(bytes);
+                    self.prepared.on_confirmed();
+                }
+                Action::Refuse(bytes) => {
+                    self.client.out.extend_from_slice(bytes);
+                    self.prepared.on_error();
+                    self.state.on_gateway_error();
+                }
+                Action::Sync => {
+                    backend::put_ready(&mut self.client.out, self.state.block().status());
+                    self.phase = Phase::Ready;
+                    if self.state.block() == Block::None {
+                        self.portals.clear();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What the cache says.
+enum Sought {
+    /// This reply.
+    Entry(Arc<Entry>),
+    /// Nothing: run the read, for all who ask if there is a flight.
+    Run(Option<Flight>),
+}
+
+/// Whether bind, description, execution and closing are all of the same portal.
+fn is_one_portal(actions: &[Action]) -> bool {
+    let bound = actions.iter().find_map(|action| match action {
+        Action::Bind { portal, .. } => Some(portal),
+        _ => None,
+    });
+    let Some(bound) = bound else { return false };
+    let binds = actions.iter().filter(|action| matches!(action, Action::Bind { .. })).count();
+    binds == 1
+        && actions.iter().all(|action| match action {
+            Action::DescribePortal { portal, .. }
+            | Action::Execute { portal, .. }
+            | Action::ClosePortal(portal) => portal == bound,
+            _ => true,
+        })
+}
+
+/// Asks for the portal's description, for the stored reply to have one.
+fn describe_if_not_asked(actions: &mut Vec<Action>) {
+    if actions.iter().any(|action| matches!(action, Action::DescribePortal { .. })) {
+        return;
+    }
+    let at = actions.iter().position(|action| matches!(action, Action::Execute { .. }));
+    if let Some((at, Action::Execute { portal, .. })) = at.map(|at| (at, actions.get(at).cloned())).and_then(|(at, action)| action.map(|action| (at, action))) {
+        actions.insert(at, Action::DescribePortal { portal, pass: Pass::Swallow });
+    }
+}
+
+/// How many characters of `text` stand before the statement.
+fn characters_before(text: &[u8], read: &ReadStatement) -> usize {
+    let before = text.get(..read.start()).unwrap_or_default();
+    before.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+}
+

@@ -1,0 +1,159 @@
+//! What other tasks may do to a session: cancel its statement, ask it to leave.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::upstream::cancel::CancelSlot;
+
+/// One session as other tasks see it.
+#[derive(Debug)]
+pub struct Control {
+    /// The process number that the client was told.
+    pub pid: i32,
+    secret: Bytes,
+    /// Where its cancels go.
+    pub cancel: CancelSlot,
+    is_draining: AtomicBool,
+    drain: Notify,
+}
+
+impl Control {
+    /// The secret that the client was told beside the number.
+    #[must_use]
+    pub fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+
+    /// Is ready once the session is asked to leave.
+    ///
+    /// Cancel-safe.
+    pub async fn drained(&self) {
+        let asked = self.drain.notified();
+        if !self.is_draining.load(Ordering::Acquire) {
+            asked.await;
+        }
+    }
+
+    fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+        self.drain.notify_waiters();
+    }
+}
+
+/// The sessions there are, by the process numbers that their clients were told.
+#[derive(Debug, Default)]
+pub struct Registry {
+    // A lock because all sessions come and go here; taken at their start and end, and for cancels.
+    sessions: Mutex<HashMap<i32, Arc<Control>>>,
+    next: AtomicI32,
+}
+
+impl Registry {
+    /// Enters a session. It leaves when the entry is dropped.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, secret: Bytes) -> Entered {
+        let mut sessions = self.sessions();
+        let pid = loop {
+            // Positive, as process numbers are; wrapping round after two thousand million.
+            let pid = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+            if pid != 0 && !sessions.contains_key(&pid) {
+                break pid;
+            }
+        };
+        let control = Arc::new(Control {
+            pid,
+            secret,
+            cancel: CancelSlot::default(),
+            is_draining: AtomicBool::new(false),
+            drain: Notify::new(),
+        });
+        sessions.insert(pid, Arc::clone(&control));
+        Entered { registry: Arc::clone(self), control }
+    }
+
+    /// The session of this number, if the secret is its own.
+    #[must_use]
+    pub fn find(&self, pid: i32, secret: &[u8]) -> Option<Arc<Control>> {
+        let control = self.sessions().get(&pid).cloned()?;
+        // Compared in constant time: the secret is all that a cancel proves itself by.
+        let is_same_length = control.secret.len() == secret.len();
+        let difference =
+            control.secret.iter().zip(secret).fold(0, |difference, (a, b)| difference | (a ^ b));
+        (is_same_length && difference == 0).then_some(control)
+    }
+
+    /// Asks every session to leave as soon as it is between transactions.
+    pub fn drain(&self) {
+        for control in self.sessions().values() {
+            control.drain();
+        }
+    }
+
+    /// All sessions, for cancelling what they do.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Control>> {
+        self.sessions().values().cloned().collect()
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sessions().len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<i32, Arc<Control>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session's entry in the registry.
+#[derive(Debug)]
+pub struct Entered {
+    registry: Arc<Registry>,
+    /// The session as others see it.
+    pub control: Arc<Control>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.registry.sessions().remove(&self.control.pid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_secret_finds_a_session() {
+        let registry = Arc::new(Registry::default());
+        let entered = registry.enter(Bytes::from_static(b"abcd"));
+        let pid = entered.control.pid;
+
+        assert!(registry.find(pid, b"abcd").is_some());
+        for (pid, secret) in [(pid, &b"abce"[..]), (pid, b"abc"), (pid, b""), (pid + 1, b"abcd")] {
+            assert!(registry.find(pid, secret).is_none(), "{secret:?}");
+        }
+        drop(entered);
+        assert!(registry.find(pid, b"abcd").is_none() && registry.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_session_asked_to_leave_before_it_listens_hears_of_it() {
+        let registry = Arc::new(Registry::default());
+        let entered = registry.enter(Bytes::new());
+        registry.drain();
+        let heard = tokio::time::timeout(std::time::Duration::from_secs(5), entered.control.drained());
+        assert!(heard.await.is_ok());
+    }
+}

@@ -1,0 +1,274 @@
+//! Which replies are owed, in order: what makes pipelines, virtual prepared statements and the
+//! gateway's own errands tellable.
+//!
+//! Every request that goes upstream puts in one entry, and so does every reply that the
+//! gateway makes up in between. The upstream's messages settle entries from the front. After
+//! an error the upstream skips to the next `Sync`, and so does the ledger.
+//!
+//! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY>
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::state::Effect;
+
+/// One reply that is owed.
+#[derive(Debug)]
+pub enum Owed {
+    /// A simple `Query` of the gateway's own: all of its reply is swallowed.
+    Errand(Errand),
+    /// A `Parse`, and the number of the statement if it is one of the gateway's named ones.
+    Parse(Pass, Option<u64>),
+    /// A `Bind`.
+    Bind(Pass),
+    /// A `Describe` of a statement.
+    DescribeStatement(Pass),
+    /// A `Describe` of a portal.
+    DescribePortal(Pass),
+    /// An `Execute`, and what its success means for the session.
+    Execute(Option<Box<Effect>>),
+    /// A `Close`.
+    Close(Pass),
+    /// A `Sync`.
+    Sync,
+    /// The client's, and the upstream never hears of it: these bytes, in their turn.
+    Invent(Bytes),
+    /// The same for a `Parse` or `Close` that changes the session's prepared statements.
+    Confirm(Bytes),
+    /// The gateway's refusal amid other requests: a text that PostgreSQL cannot parse went
+    /// upstream, so that the transaction fails there too, and this is told in place of its error.
+    Poison(Bytes),
+    /// From here on error positions move by so many characters.
+    Shift(usize),
+}
+
+impl Owed {
+    /// Whether the gateway itself owes it, and no upstream.
+    const fn is_own(&self) -> bool {
+        matches!(self, Self::Invent(_) | Self::Confirm(_) | Self::Shift(_))
+    }
+}
+
+/// What the gateway asks for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// The session's settings, set again.
+    Settings,
+    /// The client's deferred `BEGIN`.
+    Begin,
+}
+
+/// What becomes of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// The client asked: pass it on.
+    Relay,
+    /// The gateway asked for itself: drop it.
+    Swallow,
+    /// A simple query's description: pass rows' description on, but not that there are none.
+    Rows,
+}
+
+/// What to do with one message of the upstream.
+#[derive(Debug)]
+pub enum Step {
+    /// Pass it on, or not; nothing ends with it.
+    Amid(bool),
+    /// Pass it on, or not; with it ends this entry.
+    Ends(bool, Owed),
+    /// An errand failed: its error is dropped here and told in the session's own words.
+    ErrandFailed(Errand),
+    /// The statement failed: pass the error on, its position moved by so many characters. The
+    /// entries up to the `Sync` are void.
+    Fails(usize, Vec<Owed>),
+    /// The poison worked: tell this instead. The entries up to the `Sync` are void.
+    Poisoned(Bytes, Vec<Owed>),
+    /// Nothing of the kind was owed: the upstream is out of step and must be closed.
+    OutOfStep,
+}
+
+/// The replies owed, oldest first.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    owed: VecDeque<Owed>,
+    shift: usize,
+}
+
+impl Ledger {
+    /// Whether nothing is owed.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.owed.is_empty()
+    }
+
+    /// What is owed next.
+    #[must_use]
+    pub fn front(&self) -> Option<&Owed> {
+        self.owed.front()
+    }
+
+    /// Owes one more reply.
+    pub fn owe(&mut self, owed: Owed) {
+        self.owed.push_back(owed);
+    }
+
+    /// Forgets everything, for a connection that is given up.
+    pub fn clear(&mut self) {
+        self.owed.clear();
+        self.shift = 0;
+    }
+
+    /// Tells what the gateway itself owes, as far as it is its turn. Returns how many changes
+    /// of prepared statements were confirmed with it.
+    #[must_use]
+    pub fn pay(&mut self, out: &mut BytesMut) -> usize {
+        let mut confirmed = 0;
+        while let Some(owed) = self.owed.pop_front_if(|owed| owed.is_own()) {
+            match owed {
+                Owed::Invent(bytes) => out.extend_from_slice(&bytes),
+                Owed::Confirm(bytes) => {
+                    out.extend_from_slice(&bytes);
+                    confirmed += 1;
+                }
+                Owed::Shift(characters) => self.shift = characters,
+                _ => {}
+            }
+        }
+        confirmed
+    }
+
+    /// Takes in one message of the upstream, by its kind.
+    pub fn on_reply(&mut self, tag: u8) -> Step {
+        let Some(front) = self.owed.front() else { return Step::OutOfStep };
+        match (front, tag) {
+            (Owed::Errand(errand), b'E') => Step::ErrandFailed(*errand),
+            (Owed::Errand(_), b'Z') => self.ends(false),
+            (Owed::Errand(_), _) => Step::Amid(false),
+            (Owed::Sync, b'E') => Step::Fails(self.shift, Vec::new()),
+            (Owed::Poison(_), b'E') => self.poisoned(),
+            (_, b'E') => Step::Fails(self.shift, self.skip_to_sync()),
+            (Owed::Parse(pass, _), b'1') | (Owed::Bind(pass), b'2') | (Owed::Close(pass), b'3') => {
+                let is_relayed = *pass == Pass::Relay;
+                self.ends(is_relayed)
+            }
+            (Owed::DescribeStatement(pass), b't') => Step::Amid(*pass == Pass::Relay),
+            (Owed::DescribeStatement(pass) | Owed::DescribePortal(pass), b'T') => {
+                let is_relayed = *pass != Pass::Swallow;
+                self.ends(is_relayed)
+            }
+            (Owed::DescribeStatement(pass) | Owed::DescribePortal(pass), b'n') => {
+                let is_relayed = *pass == Pass::Relay;
+                self.ends(is_relayed)
+            }
+            (Owed::Execute(_), b'D' | b'd' | b'H' | b'c') => Step::Amid(true),
+            (Owed::Execute(_), b'C' | b'I' | b's') => self.ends(true),
+            (Owed::Sync, b'Z') => {
+                self.shift = 0;
+                self.ends(true)
+            }
+            _ => Step::OutOfStep,
+        }
+    }
+
+    fn ends(&mut self, is_relayed: bool) -> Step {
+        self.owed.pop_front().map_or(Step::OutOfStep, |owed| Step::Ends(is_relayed, owed))
+    }
+
+    fn poisoned(&mut self) -> Step {
+        let Some(Owed::Poison(told)) = self.owed.pop_front() else { return Step::OutOfStep };
+        Step::Poisoned(told, self.skip_to_sync())
+    }
+
+    /// Voids all entries before the next `Sync`.
+    fn skip_to_sync(&mut self) -> Vec<Owed> {
+        let end = self.owed.iter().position(|owed| matches!(owed, Owed::Sync));
+        self.owed.drain(..end.unwrap_or(self.owed.len())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(owed: Vec<Owed>) -> Ledger {
+        Ledger { owed: owed.into(), shift: 0 }
+    }
+
+    /// What the client is told of `replies`: their tags, and invented bytes as they are.
+    fn told(ledger: &mut Ledger, replies: &[u8]) -> String {
+        let mut told = BytesMut::new();
+        let _ = ledger.pay(&mut told);
+        for tag in replies {
+            match ledger.on_reply(*tag) {
+                Step::Amid(true) | Step::Ends(true, _) | Step::Fails(..) => told.extend_from_slice(&[*tag]),
+                Step::Amid(false) | Step::Ends(false, _) | Step::ErrandFailed(_) => {}
+                Step::Poisoned(bytes, _) => told.extend_from_slice(&bytes),
+                Step::OutOfStep => told.extend_from_slice(b"!"),
+            }
+            let _ = ledger.pay(&mut told);
+        }
+        String::from_utf8(told.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn invented_replies_keep_their_place() {
+        let mut ledger = ledger(vec![
+            Owed::Invent(Bytes::from_static(b"<1>")),
+            Owed::Bind(Pass::Relay),
+            Owed::Execute(None),
+            Owed::Invent(Bytes::from_static(b"<3>")),
+            Owed::Sync,
+        ]);
+        assert_eq!(told(&mut ledger, b"2DDCZ"), "<1>2DDC<3>Z");
+        assert!(ledger.is_settled());
+    }
+
+    #[test]
+    fn the_gateways_own_errands_are_swallowed_whole() {
+        let mut ledger = ledger(vec![
+            Owed::Errand(Errand::Settings),
+            Owed::Errand(Errand::Begin),
+            Owed::Parse(Pass::Swallow, None),
+            Owed::Bind(Pass::Swallow),
+            Owed::DescribePortal(Pass::Rows),
+            Owed::Execute(None),
+            Owed::Sync,
+        ]);
+        assert_eq!(told(&mut ledger, b"TDCCZCZ12nCZ"), "CZ");
+        assert!(ledger.is_settled());
+    }
+
+    #[test]
+    fn an_error_voids_what_comes_before_the_sync_and_nothing_behind_it() {
+        let mut ledger = ledger(vec![
+            Owed::Parse(Pass::Relay, Some(1)),
+            Owed::Bind(Pass::Relay),
+            Owed::Invent(Bytes::from_static(b"<void>")),
+            Owed::Sync,
+            Owed::Parse(Pass::Relay, Some(2)),
+            Owed::Sync,
+        ]);
+        assert_eq!(told(&mut ledger, b"EZ1Z"), "EZ1Z");
+        assert!(ledger.is_settled());
+    }
+
+    #[test]
+    fn a_poison_is_told_in_the_gateways_words() {
+        let mut ledger = ledger(vec![
+            Owed::Bind(Pass::Relay),
+            Owed::Poison(Bytes::from_static(b"<refused>")),
+            Owed::Execute(None),
+            Owed::Sync,
+        ]);
+        assert_eq!(told(&mut ledger, b"2EZ"), "2<refused>Z");
+    }
+
+    #[test]
+    fn replies_that_nobody_asked_for_are_out_of_step() {
+        assert_eq!(told(&mut ledger(vec![]), b"C"), "!");
+        assert_eq!(told(&mut ledger(vec![Owed::Bind(Pass::Relay)]), b"1"), "!");
+        assert_eq!(told(&mut ledger(vec![Owed::Sync]), b"D"), "!");
+        assert_eq!(told(&mut ledger(vec![Owed::Poison(Bytes::new())]), b"1"), "!");
+    }
+}

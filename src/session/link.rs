@@ -1,0 +1,114 @@
+//! The session's connection: taken when a statement needs one, given back when the upstream is
+//! idle again and nothing pins it.
+//!
+//! | From | Event | To | Then |
+//! | --- | --- | --- | --- |
+//! | free | a statement goes upstream | held | acquire within `POOL_WAIT_TIMEOUT_MS` |
+//! | held | `ReadyForQuery` idle, ledger settled, no pin | free | release |
+//! | held | `ReadyForQuery` in a block, or a pin | held | keep |
+//! | held | upstream lost, nothing told yet, no block | free | once more on another connection |
+//! | held | upstream lost otherwise | closed | `08006`, fatal |
+//! | held | client gone between statements | free | roll back, then release |
+//! | held | client gone amid a reply | closed | cancel upstream, then close |
+
+use std::time::Duration;
+
+use super::Session;
+use crate::error::GatewayError;
+use crate::upstream::pool::{AcquireError, Lease};
+
+impl Session {
+    /// Takes a connection if the session holds none.
+    ///
+    /// Not cancel-safe.
+    pub(super) async fn acquire(&mut self) -> Result<(), GatewayError> {
+        if self.link.is_some() {
+            return Ok(());
+        }
+        let lease = self.wait_for_connection().await?;
+        self.control.cancel.hold(&lease.key);
+        self.link = Some(lease);
+        Ok(())
+    }
+
+    /// Waits for a connection, for the client's going away, and for a cancel.
+    async fn wait_for_connection(&mut self) -> Result<Lease, GatewayError> {
+        let acquiring = self.shared.upstreams.acquire();
+        let wait = self.control.cancel.unless_cancelled(acquiring);
+        tokio::pin!(wait);
+        loop {
+            let is_ahead = self.client.is_ahead();
+            tokio::select! {
+                biased;
+                lease = &mut wait => {
+                    return lease.ok_or(GatewayError::CancelledWaiting)?.map_err(no_connection);
+                }
+                filled = self.client.fill(), if !is_ahead => filled?,
+            }
+        }
+    }
+
+    /// Gives the connection back if nothing keeps it.
+    ///
+    /// A cancel under way is waited for, so that it cannot hit whoever comes next.
+    pub(super) async fn release_if_idle(&mut self) {
+        let keeps = self.is_unsynced
+            || !self.ledger.is_settled()
+            || self.state.pin().is_some()
+            || self.link.as_ref().is_none_or(|lease| lease.status != b'I');
+        if !keeps {
+            self.control.cancel.clear().await;
+            if let Some(lease) = self.link.take() {
+                lease.release();
+            }
+        }
+    }
+
+    /// The connection broke: closes it and forgets what was on it.
+    pub(super) async fn lose_connection(&mut self) {
+        self.ledger.clear();
+        self.portals.clear();
+        self.prepared.on_error();
+        self.passing = 0;
+        self.is_unsynced = false;
+        self.tee = None;
+        self.control.cancel.clear().await;
+        if self.link.take().is_some() {
+            self.state.on_connection_lost();
+        }
+    }
+
+    /// The session ends: leaves the connection in a known state, or closes it.
+    pub(super) fn abandon(&mut self) {
+        let Some(mut lease) = self.link.take() else { return };
+        let is_between = self.ledger.is_settled() && self.passing == 0 && !self.is_unsynced;
+        let control = std::sync::Arc::clone(&self.control);
+        tokio::spawn(async move {
+            if !is_between {
+                // Its statement runs on without anyone to read the result: end it.
+                if let Err(error) = lease.key.deliver().await {
+                    tracing::warn!(%error, "statement of a client that left was not cancelled");
+                }
+                control.cancel.clear().await;
+                return;
+            }
+            control.cancel.clear().await;
+            let is_idle = lease.status == b'I';
+            let rolled_back = match is_idle {
+                true => Ok(Ok(())),
+                false => tokio::time::timeout(ROLLBACK_TIMEOUT, lease.roll_back()).await,
+            };
+            if matches!(rolled_back, Ok(Ok(()))) {
+                lease.release();
+            }
+        });
+    }
+}
+
+/// How long a rollback for a client that left may take; then the connection is closed.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn no_connection(error: AcquireError) -> GatewayError {
+    tracing::warn!(%error, "no connection to the upstream");
+    GatewayError::NoConnection(error)
+}

@@ -1,0 +1,193 @@
+//! Prepared statements as clients see them: names of their own, on whichever connection.
+//!
+//! A client's name stands for a [`Statement`]; equal texts share one statement, and
+//! connections hold statements under the gateway's names.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+
+use crate::sql::analyze::ReadStatement;
+
+/// A text that was proven to be a read, with its parameter types: what `Parse` makes.
+#[derive(Debug)]
+pub struct Statement {
+    /// Its number, unique in this process; connections hold it under a name made of it.
+    pub number: u64,
+    /// The proof; `None` for an empty text, which is never sent upstream.
+    pub read: Option<ReadStatement>,
+    /// The prescribed parameter types, as in `Parse`: `i16` count, then an OID each.
+    pub types: Bytes,
+}
+
+impl Statement {
+    /// A statement of its own, shared with nobody.
+    #[must_use]
+    pub fn new(read: Option<ReadStatement>, types: Bytes) -> Arc<Self> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Self { number: NUMBERS.fetch_add(1, Ordering::Relaxed), read, types })
+    }
+
+    /// The bytes that holding it costs, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let text = self.read.as_ref().map_or(0, |read| read.text().len());
+        text + self.types.len() + STATEMENT_BYTES
+    }
+}
+
+/// What a statement costs besides its text: the structure, its entries in maps.
+const STATEMENT_BYTES: usize = 256;
+
+/// The named statements of all sessions, equal ones once.
+#[derive(Debug, Default)]
+pub struct Interner {
+    // A lock because all sessions share it; held for one look-up, on a named Parse alone.
+    statements: Mutex<HashMap<(Bytes, Bytes), Weak<Statement>>>,
+}
+
+impl Interner {
+    /// The statement of this text and these types.
+    #[must_use]
+    pub fn intern(&self, read: Option<ReadStatement>, types: Bytes) -> Arc<Statement> {
+        let Some(read) = read else { return Statement::new(None, types) };
+        let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (read.text().clone(), types);
+        if let Some(statement) = statements.get(&key).and_then(Weak::upgrade) {
+            return statement;
+        }
+        // The frame that the text came in may be large: keep the text alone.
+        let (text, types) = (Bytes::copy_from_slice(&key.0), Bytes::copy_from_slice(&key.1));
+        let statement = Statement::new(Some(read), types.clone());
+        if statements.len() >= statements.capacity() {
+            statements.retain(|_, statement| statement.strong_count() > 0);
+        }
+        statements.insert((text, types), Arc::downgrade(&statement));
+        statement
+    }
+}
+
+/// One session's prepared statements.
+///
+/// A `Parse` or `Close` counts at once for the messages behind it and for good only when
+/// the reply comes: an error takes back all that were not replied to.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    named: HashMap<Bytes, Arc<Statement>>,
+    unnamed: Option<Arc<Statement>>,
+    /// Changes whose reply is still owed, oldest first; `None` closes.
+    pending: VecDeque<(Bytes, Option<Arc<Statement>>)>,
+    bytes: usize,
+}
+
+impl Prepared {
+    /// The statement of this name, the latest change counted.
+    #[must_use]
+    pub fn statement(&self, name: &[u8]) -> Option<Arc<Statement>> {
+        let pending = self.pending.iter().rev().find(|(changed, _)| changed == name);
+        match pending {
+            Some((_, statement)) => statement.clone(),
+            None if name.is_empty() => self.unnamed.clone(),
+            None => self.named.get(name).cloned(),
+        }
+    }
+
+    /// Whether a named statement exists, the latest change counted.
+    #[must_use]
+    pub fn is_named(&self, name: &[u8]) -> bool {
+        !name.is_empty() && self.statement(name).is_some()
+    }
+
+    /// The bytes held, roughly.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A change was asked for.
+    pub fn on_asked(&mut self, name: Bytes, statement: Option<Arc<Statement>>) {
+        self.pending.push_back((name, statement));
+    }
+
+    /// The oldest change asked for was confirmed.
+    pub fn on_confirmed(&mut self) {
+        if let Some((name, statement)) = self.pending.pop_front() {
+            self.set(&name, statement);
+        }
+    }
+
+    /// An error took back the changes asked for and not confirmed.
+    pub fn on_error(&mut self) {
+        self.pending.clear();
+    }
+
+    /// A simple query came: it ends the unnamed statement.
+    pub fn on_query(&mut self) {
+        self.set(b"", None);
+    }
+
+    /// The statement of this name is gone.
+    pub fn on_closed(&mut self, name: &[u8]) {
+        self.set(name, None);
+    }
+
+    /// All named statements are gone; the unnamed one stays, as in PostgreSQL.
+    pub fn on_all_closed(&mut self) {
+        self.named.clear();
+        self.pending.clear();
+        self.bytes = self.unnamed.as_ref().map_or(0, |statement| statement.bytes());
+    }
+
+    fn set(&mut self, name: &[u8], statement: Option<Arc<Statement>>) {
+        self.bytes += statement.as_ref().map_or(0, |statement| statement.bytes());
+        let before = match (name.is_empty(), statement) {
+            (true, statement) => std::mem::replace(&mut self.unnamed, statement),
+            (false, Some(statement)) => {
+                self.named.insert(Bytes::copy_from_slice(name), statement)
+            }
+            (false, None) => self.named.remove(name),
+        };
+        self.bytes -= before.map_or(0, |statement| statement.bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    #[test]
+    fn an_error_takes_back_what_was_not_confirmed() {
+        let mut prepared = Prepared::default();
+        let (a, b) = (Statement::new(None, Bytes::new()), Statement::new(None, Bytes::new()));
+        prepared.on_asked(name("a"), Some(Arc::clone(&a)));
+        assert!(prepared.is_named(b"a"));
+        prepared.on_confirmed();
+        prepared.on_asked(name("b"), Some(b));
+        prepared.on_asked(name("a"), None);
+        assert!(prepared.is_named(b"b") && !prepared.is_named(b"a"));
+        prepared.on_error();
+        assert!(!prepared.is_named(b"b") && prepared.is_named(b"a"));
+        assert_eq!(prepared.bytes(), a.bytes());
+        prepared.on_closed(b"a");
+        assert_eq!(prepared.bytes(), 0);
+    }
+
+    #[test]
+    fn a_query_ends_the_unnamed_statement_alone() {
+        let mut prepared = Prepared::default();
+        for statement in ["", "a"] {
+            prepared.on_asked(name(statement), Some(Statement::new(None, Bytes::new())));
+            prepared.on_confirmed();
+        }
+        prepared.on_query();
+        assert!(prepared.statement(b"").is_none() && prepared.is_named(b"a"));
+        prepared.on_all_closed();
+        assert!(!prepared.is_named(b"a"));
+    }
+}

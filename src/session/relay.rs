@@ -1,0 +1,333 @@
+//! The upstream's replies on their way to the client: cut into messages, settled in the ledger,
+//! passed on as they came.
+
+use bytes::{Buf, BytesMut};
+use tokio::time::{Instant, sleep_until};
+
+use super::ledger::{Errand, Owed, Pass, Step};
+use super::state::Effect;
+use super::{Phase, Session};
+use crate::cache::{Entry, Flight};
+use crate::error::GatewayError;
+use crate::upstream::pool::Lease;
+use crate::wire::backend;
+use crate::wire::error_response::{field, put_shifted};
+use crate::wire::frame::{self, HEADER_BYTES, Header};
+
+/// A reply being collected for the cache while it is passed on.
+#[derive(Debug)]
+pub(super) struct Tee {
+    /// `None` once it is known that the reply cannot be stored.
+    flight: Option<Flight>,
+    description: BytesMut,
+    rows: BytesMut,
+    bytes_max: usize,
+}
+
+impl Tee {
+    pub(super) fn new(flight: Flight, bytes_max: usize) -> Self {
+        let (description, rows) = (BytesMut::new(), BytesMut::new());
+        Self { flight: Some(flight), description, rows, bytes_max }
+    }
+
+    fn on_description(&mut self, message: &[u8]) {
+        self.description.extend_from_slice(message);
+    }
+
+    fn on_rows(&mut self, bytes: &[u8]) {
+        match self.description.len() + self.rows.len() + bytes.len() > self.bytes_max {
+            false => self.rows.extend_from_slice(bytes),
+            true => self.decline(),
+        }
+    }
+
+    /// The reply cannot be stored: those who wait for it learn so at once.
+    fn decline(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            flight.decline();
+        }
+        self.rows = BytesMut::new();
+        self.bytes_max = 0;
+    }
+
+    /// The reply is whole: stores it, unless it is not one that can be.
+    fn finish(self) {
+        match self.flight {
+            Some(flight) if !self.description.is_empty() => {
+                let _ = flight.finish(Entry::new(&self.description, &self.rows));
+            }
+            Some(flight) => flight.decline(),
+            None => {}
+        }
+    }
+}
+
+impl Session {
+    /// Passes replies on until none is owed.
+    ///
+    /// Not cancel-safe.
+    pub(super) async fn relay(&mut self) -> Result<(), GatewayError> {
+        let deadline = self.shared.config.statement_timeout.map(|limit| Instant::now() + limit);
+        let mut is_timed_out = false;
+        loop {
+            self.pump()?;
+            if self.ledger.is_settled() {
+                return Ok(());
+            }
+            self.has_told |= self.client.out.len() > self.mark;
+            self.mark = 0;
+            self.client.flush().await?;
+            let is_ahead = self.client.is_ahead();
+            let Some(lease) = &mut self.link else { return Err(self.lost()) };
+            tokio::select! {
+                biased;
+                filled = lease.fill() => match filled {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return Err(self.lost()),
+                },
+                filled = self.client.fill(), if !is_ahead => filled?,
+                () = until(deadline), if deadline.is_some() && !is_timed_out => {
+                    is_timed_out = true;
+                    self.control.cancel.cancel().await;
+                }
+            }
+        }
+    }
+
+    /// Deals with what has arrived from the upstream.
+    pub(super) fn pump(&mut self) -> Result<(), GatewayError> {
+        let Some(lease) = &mut self.link else { return Ok(()) };
+        let mut input = std::mem::take(&mut lease.input);
+        let outcome = self.pump_all(&mut input);
+        if let Some(lease) = &mut self.link {
+            lease.input = input;
+        }
+        outcome
+    }
+
+    fn pump_all(&mut self, input: &mut BytesMut) -> Result<(), GatewayError> {
+        loop {
+            if self.passing > 0 {
+                let bytes = input.get(..self.passing).unwrap_or(input);
+                self.client.out.extend_from_slice(bytes);
+                if let Some(tee) = &mut self.tee {
+                    tee.on_rows(bytes);
+                }
+                let passed = bytes.len();
+                self.passing -= passed;
+                input.advance(passed);
+            }
+            let header = frame::peek(input, usize::MAX).map_err(|_| OUT_OF_STEP)?;
+            let Some(Header { tag, body_len }) = header else { return Ok(()) };
+            if matches!(tag, b'D' | b'd') && matches!(self.ledger.front(), Some(Owed::Execute(_))) {
+                self.passing = run_of(tag, input);
+                continue;
+            }
+            if input.len() < HEADER_BYTES + body_len {
+                return Ok(());
+            }
+            let message = input.split_to(HEADER_BYTES + body_len);
+            self.on_message(tag, &message)?;
+        }
+    }
+
+    /// Deals with one whole message other than rows.
+    fn on_message(&mut self, tag: u8, message: &[u8]) -> Result<(), GatewayError> {
+        let body = message.get(HEADER_BYTES..).unwrap_or_default();
+        match tag {
+            b'S' => return self.on_parameter(body),
+            b'A' => return Ok(()),
+            b'N' => {
+                if !matches!(self.ledger.front(), None | Some(Owed::Errand(_))) {
+                    self.client.out.extend_from_slice(message);
+                }
+                return Ok(());
+            }
+            b'E' if is_fatal(body) => return Err(self.on_fatal(body)),
+            _ => {}
+        }
+        match self.ledger.on_reply(tag) {
+            // What is swallowed amid a reply belongs to an errand, never to what is stored.
+            Step::Amid(false) => {}
+            Step::Amid(true) => self.pass(tag, message, true),
+            Step::Ends(_, Owed::Sync) => self.on_ready(body)?,
+            Step::Ends(is_relayed, owed) => {
+                self.pass(tag, message, is_relayed);
+                self.on_settled(owed, tag, body);
+            }
+            Step::ErrandFailed(errand) => return Err(self.on_errand_failed(errand, body)),
+            Step::Fails(shift, void) => {
+                self.tee = None;
+                match shift {
+                    0 => self.client.out.extend_from_slice(message),
+                    shift => put_shifted(&mut self.client.out, body, shift),
+                }
+                self.on_void(&void);
+            }
+            Step::Poisoned(told, void) => {
+                self.tee = None;
+                self.client.out.extend_from_slice(&told);
+                self.on_void(&void);
+            }
+            Step::OutOfStep => {
+                tracing::error!(tag = %char::from(tag), "the upstream's reply was out of step");
+                return Err(OUT_OF_STEP);
+            }
+        }
+        self.pay();
+        Ok(())
+    }
+
+    /// Tells what the gateway itself owes, as far as it is its turn.
+    pub(super) fn pay(&mut self) {
+        for _ in 0..self.ledger.pay(&mut self.client.out) {
+            self.prepared.on_confirmed();
+        }
+    }
+
+    fn pass(&mut self, tag: u8, message: &[u8], is_relayed: bool) {
+        if is_relayed {
+            self.client.out.extend_from_slice(message);
+        }
+        match (&mut self.tee, tag) {
+            (Some(tee), b'T') => tee.on_description(message),
+            (Some(tee), b'C') => tee.on_rows(message),
+            // An empty query, a suspended portal, COPY: nothing to store.
+            (Some(tee), b'I' | b's' | b'H') => tee.decline(),
+            _ => {}
+        }
+    }
+
+    fn on_settled(&mut self, owed: Owed, tag: u8, body: &[u8]) {
+        match owed {
+            Owed::Parse(Pass::Relay, _) => self.prepared.on_confirmed(),
+            Owed::Execute(Some(effect)) if tag == b'C' => self.on_effect(*effect, body),
+            Owed::Errand(Errand::Settings) => {
+                if let Some(lease) = &mut self.link {
+                    lease.carried = self.state.settings().clone();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_effect(&mut self, effect: Effect, body: &[u8]) {
+        let Some(lease) = &mut self.link else { return };
+        let lease: &mut Lease = lease;
+        let is_all_gone = matches!(effect, Effect::Discarded | Effect::SqlDeallocated(None));
+        if is_all_gone {
+            lease.prepared.on_all_gone();
+            lease.unnamed = None;
+            self.prepared.on_all_closed();
+        }
+        let tag = body.strip_suffix(b"\0").unwrap_or(body);
+        let is_tainted = self.state.on_effect(effect, tag, &mut lease.carried);
+        lease.is_tainted |= is_tainted;
+    }
+
+    /// The exchange is over: tells what changed of the reported settings, then the status.
+    fn on_ready(&mut self, body: &[u8]) -> Result<(), GatewayError> {
+        let Some(lease) = &mut self.link else { return Err(OUT_OF_STEP) };
+        let &[status] = body else { return Err(OUT_OF_STEP) };
+        lease.status = status;
+        self.state.on_ready(status, &mut lease.carried).ok_or(OUT_OF_STEP)?;
+        if self.parameters != lease.parameters {
+            lease.parameters.put_changes_since(&self.parameters, &mut self.client.out);
+            self.parameters = lease.parameters.clone();
+        }
+        backend::put_ready(&mut self.client.out, status);
+        if status == b'I' {
+            self.portals.clear();
+        }
+        if let Some(tee) = self.tee.take() {
+            tee.finish();
+        }
+        self.pay();
+        Ok(())
+    }
+
+    /// A reported setting changed. A wall that is found open closes the connection.
+    fn on_parameter(&mut self, body: &[u8]) -> Result<(), GatewayError> {
+        let Some(lease) = &mut self.link else { return Ok(()) };
+        let (name, value) = lease.parameters.on_status(body).ok_or(OUT_OF_STEP)?;
+        let is_guarded = matches!(
+            &name[..],
+            b"default_transaction_read_only" | b"standard_conforming_strings"
+        );
+        match is_guarded && value != "on" {
+            false => Ok(()),
+            true => {
+                tracing::error!(?name, ?value, "an upstream connection left its read-only state");
+                Err(GatewayError::UpstreamOutOfStep("a guarded setting changed"))
+            }
+        }
+    }
+
+    /// An error took back what was asked for behind it.
+    fn on_void(&mut self, void: &[Owed]) {
+        self.state.on_upstream_error();
+        self.prepared.on_error();
+        if let Some(lease) = &mut self.link {
+            for owed in void {
+                if let Owed::Parse(_, Some(statement)) = owed {
+                    lease.prepared.on_gone(*statement);
+                } else if let Owed::Parse(_, None) = owed {
+                    lease.unnamed = None;
+                }
+            }
+        }
+        if self.is_unsynced {
+            self.phase = Phase::SkippingToSync;
+        }
+    }
+
+    fn on_errand_failed(&mut self, errand: Errand, body: &[u8]) -> GatewayError {
+        let message = field(body, b'M').and_then(|text| str::from_utf8(text).ok());
+        let message = message.unwrap_or("no reason given").to_owned();
+        tracing::warn!(?errand, message, "the upstream refused the gateway's own request");
+        GatewayError::SettingsNotReplayed(message)
+    }
+
+    /// The upstream ends the connection, in its own words.
+    fn on_fatal(&mut self, body: &[u8]) -> GatewayError {
+        let text = |code| field(body, code).and_then(|text| str::from_utf8(text).ok());
+        let (message, sqlstate) = (text(b'M'), text(b'C'));
+        tracing::warn!(message, sqlstate, "the upstream ended the connection");
+        self.lost()
+    }
+
+    /// The connection broke: what that means depends on what the client was told already.
+    pub(super) fn lost(&self) -> GatewayError {
+        let is_in_block = self.link.as_ref().is_some_and(|lease| lease.status != b'I');
+        match self.has_told || is_in_block || self.state.pin().is_some() {
+            true => GatewayError::UpstreamLostMidway,
+            false => GatewayError::UpstreamLost,
+        }
+    }
+}
+
+/// The bytes of the messages of kind `tag` at the front of `input`, the last of which may not
+/// have arrived whole.
+fn run_of(tag: u8, input: &[u8]) -> usize {
+    let mut run = 0;
+    while let Some(Ok(Some(header))) = input.get(run..).map(|rest| frame::peek(rest, usize::MAX)) {
+        if header.tag != tag {
+            break;
+        }
+        run += HEADER_BYTES + header.body_len;
+    }
+    run
+}
+
+fn is_fatal(body: &[u8]) -> bool {
+    matches!(field(body, b'V'), Some(b"FATAL" | b"PANIC"))
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+const OUT_OF_STEP: GatewayError = GatewayError::UpstreamOutOfStep("a reply that nobody asked for");

@@ -1,0 +1,119 @@
+//! What all sessions share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::config::SessionConfig;
+use super::control::Registry;
+use super::prepared::Interner;
+use crate::cache::Cache;
+use crate::sql::Call;
+use crate::sql::analyze::{Analyzer, ReadStatement};
+use crate::sql::catalog::{CatalogSnapshot, CatalogVerdict};
+use crate::sql::refusal::Refusal;
+use crate::upstream::catalog::Catalog;
+use crate::upstream::parameters::Parameters;
+use crate::upstream::settings::Settings;
+use crate::upstream::upstreams::Upstreams;
+
+/// What all sessions share.
+pub struct Shared {
+    /// The sessions' limits.
+    pub config: SessionConfig,
+    /// The database that is served.
+    pub database: String,
+    /// The role that the gateway signs in as upstream.
+    pub role: String,
+    /// Proves statements.
+    pub analyzer: Analyzer,
+    /// Replies.
+    pub cache: Cache,
+    /// The pools of connections.
+    pub upstreams: Upstreams,
+    /// The database's own functions; `None` where no upstream is real.
+    pub catalog: Option<Arc<Catalog>>,
+    /// Named statements.
+    pub interner: Interner,
+    /// The sessions.
+    pub registry: Arc<Registry>,
+    /// What upstreams report for the start-up settings met before.
+    pub greetings: Greetings,
+}
+
+impl Shared {
+    /// Asks the catalog about the functions and operators that the database itself defines.
+    ///
+    /// # Errors
+    /// When one of them may have an effect.
+    pub async fn check_catalog(&self, read: &ReadStatement) -> Result<(), Refusal> {
+        let Some(catalog) = &self.catalog else { return Ok(()) };
+        let snapshot = catalog.snapshot();
+        let is_unknown = |call: &Call| !call.is_builtin && !snapshot.knows(&call.name);
+        if !read.calls().iter().any(is_unknown) {
+            return check(&snapshot, read);
+        }
+        // The function may be newer than the snapshot. Where that cannot be found out, refuse.
+        if catalog.refresh_if_older_than(UNKNOWN_CALL_AGE).await.is_err() {
+            let unknown = read.calls().iter().find(|call| is_unknown(call));
+            return Err(Refusal::Function {
+                name: unknown.map_or_else(String::new, |call| call.name.clone()),
+            });
+        }
+        check(&catalog.snapshot(), read)
+    }
+}
+
+/// How old the catalog may be for a statement that calls a name which it does not know.
+const UNKNOWN_CALL_AGE: Duration = Duration::from_secs(1);
+
+fn check(snapshot: &CatalogSnapshot, read: &ReadStatement) -> Result<(), Refusal> {
+    let is_harmful = |call: &&Call| match call.is_builtin {
+        true => snapshot.shadows_builtin(&call.name),
+        false => snapshot.verdict(&call.name) != CatalogVerdict::Harmless,
+    };
+    if let Some(call) = read.calls().iter().find(is_harmful) {
+        return Err(Refusal::Function { name: call.name.clone() });
+    }
+    if snapshot.is_plain() {
+        return Ok(());
+    }
+    if let Some(name) = read.operators().iter().find(|op| snapshot.operator_is_harmful(op)) {
+        return Err(Refusal::Operator { name: name.clone() });
+    }
+    match read.attributes().iter().find(|name| snapshot.attribute_is_harmful(name)) {
+        Some(name) => Err(Refusal::Function { name: name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// What upstreams report to a session that starts with certain settings.
+///
+/// So a client with settings met before is greeted without a connection. What has changed
+/// upstream since then reaches it with its first reply.
+#[derive(Debug, Default)]
+pub struct Greetings {
+    // A lock because all sessions share it; held for one look-up a session.
+    known: Mutex<HashMap<Vec<u8>, Parameters>>,
+}
+
+impl Greetings {
+    /// What to tell a session with these settings, if that is known.
+    #[must_use]
+    pub fn find(&self, settings: &Settings) -> Option<Parameters> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&settings.to_key()).cloned()
+    }
+
+    /// Remembers what was reported.
+    pub fn on_reported(&self, settings: &Settings, parameters: Parameters) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= GREETINGS_MAX {
+            known.clear();
+        }
+        known.insert(settings.to_key(), parameters);
+    }
+}
+
+/// How many different sets of start-up settings are remembered.
+const GREETINGS_MAX: usize = 1_000;

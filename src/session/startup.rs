@@ -1,0 +1,150 @@
+//! From a client that is known to a session that may begin: its settings, its greeting.
+//!
+//! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::client::{Client, Socket};
+use super::control::Control;
+use super::ledger::Ledger;
+use super::portals::Portals;
+use super::prepared::Prepared;
+use super::shared::Shared;
+use super::state::State;
+use super::{Phase, Session, actions};
+use crate::error::GatewayError;
+use crate::sql::settings::{SettingVerdict, verdict};
+use crate::upstream::parameters::Parameters;
+use crate::upstream::settings::{Settings, startup_replay};
+use crate::wire::backend::{put_backend_key, put_ready};
+use crate::wire::error_response::Severity;
+
+/// A client that has signed in.
+pub struct Arrival {
+    /// Its socket.
+    pub socket: Socket,
+    /// What it sent ahead.
+    pub leftover: BytesMut,
+    /// Who it is.
+    pub user: String,
+    /// The database that it wants.
+    pub database: String,
+    /// Its settings: of two with one name, the later holds.
+    pub parameters: Vec<(String, String)>,
+}
+
+impl Arrival {
+    /// Says why there is no session.
+    pub async fn turn_away(self, error: &GatewayError) {
+        let mut client = Client::new(self.socket, self.leftover, 0);
+        error.reply().put(&mut client.out);
+        let _ = tokio::time::timeout(crate::error::FAREWELL_TIMEOUT, client.flush()).await;
+        client.close().await;
+    }
+}
+
+impl Session {
+    /// Begins the session: its settings are tried, and the client is told where it is.
+    ///
+    /// `None` when it could not begin; the client has been told why.
+    pub async fn begin(arrival: Arrival, shared: Arc<Shared>, control: Arc<Control>) -> Option<Self> {
+        let Arrival { socket, leftover, user, database, parameters } = arrival;
+        let client = Client::new(socket, leftover, shared.config.message_bytes_max);
+        let startup = startup_settings(&parameters);
+        let mut session = Self {
+            client,
+            control,
+            user,
+            state: State::new(startup.as_ref().cloned().unwrap_or_default()),
+            prepared: Prepared::default(),
+            portals: Portals::new(),
+            link: None,
+            ledger: Ledger::default(),
+            parameters: Parameters::default(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            phase: Phase::Ready,
+            is_unsynced: false,
+            passing: 0,
+            has_told: false,
+            mark: 0,
+            tee: None,
+            shared,
+        };
+        let outcome = match (startup, database == session.shared.database) {
+            (Err(error), _) => Err(error),
+            (Ok(_), false) => {
+                let served = session.shared.database.clone();
+                Err(GatewayError::UnknownDatabase { asked: database, served })
+            }
+            (Ok(_), true) => session.greet().await,
+        };
+        match outcome {
+            Ok(()) => Some(session),
+            Err(error) => {
+                session.turn_away(&error).await;
+                None
+            }
+        }
+    }
+
+    /// Tells the client the settings that the upstream reports, its cancel key, and to go on.
+    async fn greet(&mut self) -> Result<(), GatewayError> {
+        self.parameters = match self.shared.greetings.find(self.state.settings()) {
+            Some(parameters) => parameters,
+            None => self.ask_greeting().await?,
+        };
+        let out = &mut self.client.out;
+        self.parameters.put_all(out);
+        put_backend_key(out, self.control.pid, self.control.secret());
+        put_ready(out, b'I');
+        self.client.flush().await
+    }
+
+    /// Sets the session's settings on a connection and takes in what that reports.
+    async fn ask_greeting(&mut self) -> Result<Parameters, GatewayError> {
+        self.acquire().await?;
+        let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
+        let mut out = BytesMut::new();
+        actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
+        if !out.is_empty() {
+            if lease.send(&out).await.is_err() {
+                return Err(GatewayError::UpstreamLost);
+            }
+            self.relay().await?;
+        }
+        let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
+        let parameters = lease.parameters.clone();
+        self.release_if_idle().await;
+        self.shared.greetings.on_reported(self.state.settings(), parameters.clone());
+        Ok(parameters)
+    }
+
+    /// Says why there is no session. At start-up every error is fatal.
+    async fn turn_away(mut self, error: &GatewayError) {
+        self.note(error);
+        let mut reply = error.reply();
+        reply.severity = Severity::Fatal;
+        reply.put(&mut self.client.out);
+        let _ = tokio::time::timeout(crate::error::FAREWELL_TIMEOUT, self.client.flush()).await;
+        self.lose_connection().await;
+        self.client.close().await;
+    }
+}
+
+/// The settings of a start-up packet as statements that set them again.
+fn startup_settings(parameters: &[(String, String)]) -> Result<Settings, GatewayError> {
+    let mut settings = Settings::default();
+    for (name, value) in parameters {
+        let name = name.to_ascii_lowercase();
+        match verdict(&name, Some(value)) {
+            SettingVerdict::Allowed => {
+                settings.on_set(&name, Some(startup_replay(&name, value)));
+            }
+            SettingVerdict::Refused => return Err(GatewayError::StartupSetting(name)),
+        }
+    }
+    Ok(settings)
+}

@@ -1,0 +1,378 @@
+//! A session's memory: its transaction, its settings, what keeps it on its connection.
+//!
+//! Each `on_*` method is one event, and they are the only writers: a reader of this file has
+//! seen every transition there is.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::sql::kind::{ConfigValue, Discard, Kind, SetConfig, SettingChange, TransactionModes};
+use crate::upstream::settings::Settings;
+
+/// What a statement's success means for the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A block begins.
+    Begin(TransactionModes),
+    /// A block ends; whether it committed, the tag says.
+    End,
+    /// A savepoint was gone back to.
+    RollbackTo,
+    /// Settings change.
+    Settings(Vec<Change>),
+    /// Settings change if, and only if, the statement returned a row.
+    SettingsIfRow(Vec<Change>),
+    /// A setting changes until the transaction's end.
+    Local,
+    /// The transaction's isolation changes.
+    Isolation {
+        /// To one snapshot for all its statements.
+        is_snapshot: bool,
+    },
+    /// A statement was prepared by SQL text.
+    SqlPrepared(String),
+    /// Such a statement is gone; `None` for all.
+    SqlDeallocated(Option<String>),
+    /// A cursor outlives its transaction.
+    HeldCursor,
+    /// Everything is as after start-up.
+    Discarded,
+}
+
+/// One change of one setting, or of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This statement set it.
+    Set(String, Bytes),
+    /// It is back to what it was at start-up.
+    Reset(String),
+    /// All are.
+    ResetAll,
+}
+
+impl Effect {
+    /// What the success of a statement of `kind` means, if anything. `parameter` gives the
+    /// text of a bound parameter.
+    #[must_use]
+    pub fn of(kind: &Kind, parameter: impl Fn(u16) -> Option<Bytes>) -> Option<Self> {
+        match kind {
+            Kind::Begin(modes) => Some(Self::Begin(*modes)),
+            Kind::Commit { .. } | Kind::Rollback { .. } => Some(Self::End),
+            Kind::RollbackTo { .. } => Some(Self::RollbackTo),
+            Kind::Set(change) => Some(Self::of_setting(change, parameter)),
+            Kind::Declare { hold: true } => Some(Self::HeldCursor),
+            Kind::Prepare { name } => Some(Self::SqlPrepared(name.clone())),
+            Kind::Deallocate { name } => Some(Self::SqlDeallocated(name.clone())),
+            Kind::Discard(Discard::All) => Some(Self::Discarded),
+            _ => None,
+        }
+    }
+
+    fn of_setting(change: &SettingChange, parameter: impl Fn(u16) -> Option<Bytes>) -> Self {
+        match change {
+            SettingChange::Set(assignment) => Self::Settings(vec![Change::Set(
+                assignment.name.clone(),
+                Bytes::copy_from_slice(&assignment.replay),
+            )]),
+            SettingChange::SetLocal { .. } => Self::Local,
+            SettingChange::Reset { name } => Self::Settings(vec![Change::Reset(name.clone())]),
+            SettingChange::ResetAll => Self::Settings(vec![Change::ResetAll]),
+            SettingChange::SetConfig { calls, sure } => {
+                let changes = calls
+                    .iter()
+                    .filter(|call| !call.local)
+                    .map(|call| set_config(call, &parameter))
+                    .collect::<Vec<_>>();
+                match (changes.is_empty(), *sure) {
+                    (true, _) => Self::Local,
+                    (false, true) => Self::Settings(changes),
+                    (false, false) => Self::SettingsIfRow(changes),
+                }
+            }
+            SettingChange::Transaction(modes) => Self::Isolation { is_snapshot: modes.is_snapshot() },
+            SettingChange::Characteristics(assignments) => Self::Settings(
+                assignments
+                    .iter()
+                    .map(|set| Change::Set(set.name.clone(), Bytes::copy_from_slice(&set.replay)))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+fn set_config(call: &SetConfig, parameter: impl Fn(u16) -> Option<Bytes>) -> Change {
+    let replay = match &call.value {
+        ConfigValue::Constant { replay } => replay.clone(),
+        // A NULL resets, which is also what an unset parameter would do.
+        ConfigValue::Parameter(number) => match parameter(*number) {
+            Some(value) => call.replay_with(&value),
+            None => return Change::Reset(call.name.clone()),
+        },
+    };
+    Change::Set(call.name.clone(), replay.into())
+}
+
+/// The session's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// None is open.
+    None,
+    /// The client began one and the upstream has not heard of it yet.
+    Deferred(TransactionModes),
+    /// Such a one has failed by the gateway's own error.
+    DeferredFailed,
+    /// One is open upstream.
+    Open,
+    /// One is open upstream and has failed.
+    Failed,
+}
+
+impl Block {
+    /// The status byte that a client sees.
+    #[must_use]
+    pub const fn status(self) -> u8 {
+        match self {
+            Self::None => b'I',
+            Self::Deferred(_) | Self::Open => b'T',
+            Self::DeferredFailed | Self::Failed => b'E',
+        }
+    }
+}
+
+/// Why a session keeps its connection between transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinReason {
+    /// Statements prepared by SQL text live on the connection.
+    SqlPrepared,
+    /// A cursor WITH HOLD does.
+    HeldCursor,
+    /// A setting was changed in a way that cannot be told from outside.
+    Settings,
+}
+
+impl PinReason {
+    /// The reason's label, in `snake_case`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SqlPrepared => "sql_prepared",
+            Self::HeldCursor => "held_cursor",
+            Self::Settings => "settings",
+        }
+    }
+}
+
+/// A session's memory.
+#[derive(Debug)]
+pub struct State {
+    block: Block,
+    startup: Settings,
+    settings: Settings,
+    /// Changes of settings within the open transaction, not yet committed.
+    changes: Vec<Change>,
+    /// Whether the open transaction reads one snapshot, as far as its statements say.
+    is_snapshot: bool,
+    has_local_settings: bool,
+    sql_prepared: BTreeSet<String>,
+    has_held_cursor: bool,
+    has_unknown_settings: bool,
+    has_failed: bool,
+}
+
+impl State {
+    /// The memory of a session that starts with these settings.
+    #[must_use]
+    pub fn new(startup: Settings) -> Self {
+        Self {
+            block: Block::None,
+            settings: startup.clone(),
+            startup,
+            changes: Vec::new(),
+            is_snapshot: false,
+            has_local_settings: false,
+            sql_prepared: BTreeSet::new(),
+            has_held_cursor: false,
+            has_unknown_settings: false,
+            has_failed: false,
+        }
+    }
+
+    /// The transaction.
+    #[must_use]
+    pub const fn block(&self) -> Block {
+        self.block
+    }
+
+    /// The committed settings.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether the open transaction reads one snapshot.
+    #[must_use]
+    pub fn is_snapshot(&self) -> bool {
+        let default = self.settings.replay("default_transaction_isolation");
+        self.block != Block::None && (self.is_snapshot || default.is_some())
+    }
+
+    /// Whether settings were changed inside the open transaction.
+    #[must_use]
+    pub fn has_settings_in_block(&self) -> bool {
+        self.has_local_settings || !self.changes.is_empty()
+    }
+
+    /// Whether `name` was prepared by SQL text.
+    #[must_use]
+    pub fn is_sql_prepared(&self, name: &str) -> bool {
+        self.sql_prepared.contains(name)
+    }
+
+    /// What keeps the session on its connection between transactions.
+    #[must_use]
+    pub fn pin(&self) -> Option<PinReason> {
+        match self {
+            Self { has_unknown_settings: true, .. } => Some(PinReason::Settings),
+            Self { has_held_cursor: true, .. } => Some(PinReason::HeldCursor),
+            Self { sql_prepared, .. } if !sql_prepared.is_empty() => Some(PinReason::SqlPrepared),
+            _ => None,
+        }
+    }
+
+    /// The client's BEGIN was answered, and no connection taken for it.
+    pub fn on_deferred(&mut self, modes: TransactionModes) {
+        self.block = Block::Deferred(modes);
+        self.is_snapshot = modes.is_snapshot();
+    }
+
+    /// A deferred block ended without ever having been upstream.
+    pub fn on_deferred_end(&mut self) {
+        self.block = Block::None;
+        self.is_snapshot = false;
+    }
+
+    /// The gateway itself failed a statement. As in PostgreSQL, that fails the block.
+    pub fn on_gateway_error(&mut self) {
+        if let Block::Deferred(_) = self.block {
+            self.block = Block::DeferredFailed;
+        }
+    }
+
+    /// The upstream failed a statement.
+    pub fn on_upstream_error(&mut self) {
+        self.has_failed = true;
+    }
+
+    /// A statement with an effect succeeded upstream, with this `CommandComplete` tag.
+    ///
+    /// `carried` is what the connection carries. Returns whether the connection carries
+    /// something from now on that cannot be told.
+    pub fn on_effect(&mut self, effect: Effect, tag: &[u8], carried: &mut Settings) -> bool {
+        match effect {
+            Effect::Begin(modes) => self.is_snapshot |= modes.is_snapshot(),
+            Effect::End if tag == b"COMMIT" => self.on_commit(carried),
+            Effect::End => self.on_rollback(),
+            Effect::RollbackTo => {
+                // Which changes came after the savepoint is not known here.
+                self.has_unknown_settings |= !self.changes.is_empty();
+                return !self.changes.is_empty();
+            }
+            Effect::Settings(changes) => self.changes.extend(changes),
+            Effect::SettingsIfRow(changes) => {
+                if tag == b"SELECT 0" {
+                    // OFFSET may have thrown away a row whose function ran.
+                    self.has_unknown_settings = true;
+                    return true;
+                }
+                self.changes.extend(changes);
+            }
+            Effect::Local => self.has_local_settings = true,
+            Effect::Isolation { is_snapshot } => self.is_snapshot |= is_snapshot,
+            Effect::SqlPrepared(name) => {
+                self.sql_prepared.insert(name);
+                return true;
+            }
+            Effect::SqlDeallocated(Some(name)) => {
+                self.sql_prepared.remove(&name);
+            }
+            Effect::SqlDeallocated(None) => self.sql_prepared.clear(),
+            Effect::HeldCursor => {
+                self.has_held_cursor = true;
+                return true;
+            }
+            Effect::Discarded => {
+                *carried = Settings::default();
+                self.on_discarded();
+            }
+        }
+        false
+    }
+
+    /// Everything is as after start-up.
+    pub fn on_discarded(&mut self) {
+        *self = Self::new(self.startup.clone());
+    }
+
+    /// The upstream said `ReadyForQuery` (`Z`) with this status byte.
+    ///
+    /// `None`, and no change, when the byte is not one PostgreSQL sends.
+    pub fn on_ready(&mut self, status: u8, carried: &mut Settings) -> Option<()> {
+        self.block = match status {
+            b'I' => Block::None,
+            b'T' => Block::Open,
+            b'E' => Block::Failed,
+            _ => return None,
+        };
+        if self.block == Block::None {
+            match self.has_failed {
+                true => self.on_rollback(),
+                false => self.on_commit(carried),
+            }
+        }
+        self.has_failed = false;
+        Some(())
+    }
+
+    /// The connection is gone, and with it whatever was open or pinned on it.
+    pub fn on_connection_lost(&mut self) {
+        self.on_rollback();
+        if matches!(self.block, Block::Open | Block::Failed) {
+            self.block = Block::None;
+        }
+        self.has_failed = false;
+    }
+
+    fn on_commit(&mut self, carried: &mut Settings) {
+        for change in std::mem::take(&mut self.changes) {
+            match change {
+                Change::Set(name, replay) => {
+                    carried.on_set(&name, Some(replay.clone()));
+                    self.settings.on_set(&name, Some(replay));
+                }
+                Change::Reset(name) => {
+                    carried.on_set(&name, None);
+                    self.settings.on_set(&name, self.startup.replay(&name).cloned());
+                }
+                Change::ResetAll => {
+                    *carried = Settings::default();
+                    self.settings = self.startup.clone();
+                }
+            }
+        }
+        self.on_transaction_end();
+    }
+
+    fn on_rollback(&mut self) {
+        self.changes.clear();
+        self.on_transaction_end();
+    }
+
+    fn on_transaction_end(&mut self) {
+        self.is_snapshot = false;
+        self.has_local_settings = false;
+    }
+}
+
+#[cfg(test)]
+mod tests;

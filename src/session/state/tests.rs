@@ -1,0 +1,100 @@
+use super::*;
+
+fn set(name: &str, value: &str) -> Effect {
+    let replay = format!("SET {name} TO {value}");
+    Effect::Settings(vec![Change::Set(name.to_owned(), replay.into())])
+}
+
+fn replay(settings: &Settings, name: &str) -> Option<String> {
+    settings.replay(name).map(|replay| String::from_utf8(replay.to_vec()).unwrap())
+}
+
+#[test]
+fn a_setting_counts_when_its_transaction_commits() {
+    let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
+    state.on_ready(b'T', &mut carried);
+    state.on_effect(set("a", "1"), b"SET", &mut carried);
+    assert!(state.has_settings_in_block());
+    assert_eq!(replay(state.settings(), "a"), None);
+
+    state.on_effect(Effect::End, b"COMMIT", &mut carried);
+    state.on_ready(b'I', &mut carried);
+
+    assert_eq!(replay(state.settings(), "a").as_deref(), Some("SET a TO 1"));
+    assert_eq!(replay(&carried, "a").as_deref(), Some("SET a TO 1"));
+    assert!(!state.has_settings_in_block());
+}
+
+#[test]
+fn a_rollback_forgets_it_also_when_it_says_commit() {
+    for tag in [&b"ROLLBACK"[..], b"ROLLBACK"] {
+        let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
+        state.on_ready(b'T', &mut carried);
+        state.on_effect(set("a", "1"), b"SET", &mut carried);
+        state.on_effect(Effect::End, tag, &mut carried);
+        state.on_ready(b'I', &mut carried);
+        assert!(state.settings().is_empty() && carried.is_empty());
+    }
+}
+
+#[test]
+fn an_error_outside_a_block_takes_the_whole_exchange_back() {
+    let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
+    state.on_effect(set("a", "1"), b"SET", &mut carried);
+    state.on_upstream_error();
+    state.on_ready(b'I', &mut carried);
+    assert!(state.settings().is_empty() && carried.is_empty());
+
+    state.on_effect(set("a", "2"), b"SET", &mut carried);
+    state.on_ready(b'I', &mut carried);
+    assert_eq!(replay(&carried, "a").as_deref(), Some("SET a TO 2"));
+}
+
+#[test]
+fn reset_goes_back_to_what_start_up_said() {
+    let mut startup = Settings::default();
+    startup.on_set("a", Some(Bytes::from_static(b"SET a TO 0")));
+    let (mut state, mut carried) = (State::new(startup.clone()), startup.clone());
+
+    state.on_effect(set("a", "1"), b"SET", &mut carried);
+    state.on_effect(set("b", "1"), b"SET", &mut carried);
+    state.on_ready(b'I', &mut carried);
+    state.on_effect(Effect::Settings(vec![Change::ResetAll]), b"RESET", &mut carried);
+    state.on_ready(b'I', &mut carried);
+
+    assert_eq!(*state.settings(), startup);
+    assert!(carried.is_empty(), "RESET on the connection goes back to the connection's own start");
+}
+
+#[test]
+fn what_cannot_be_told_pins() {
+    let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
+    state.on_effect(set("a", "1"), b"SET", &mut carried);
+    assert!(state.on_effect(Effect::RollbackTo, b"ROLLBACK", &mut carried));
+    assert_eq!(state.pin(), Some(PinReason::Settings));
+
+    state.on_discarded();
+    assert_eq!(state.pin(), None);
+    let unsure = Effect::SettingsIfRow(vec![Change::ResetAll]);
+    assert!(state.on_effect(unsure, b"SELECT 0", &mut carried));
+    assert_eq!(state.pin(), Some(PinReason::Settings));
+
+    state.on_discarded();
+    state.on_effect(Effect::SqlPrepared("p".into()), b"PREPARE", &mut carried);
+    assert_eq!(state.pin(), Some(PinReason::SqlPrepared));
+    state.on_effect(Effect::SqlDeallocated(Some("p".into())), b"DEALLOCATE", &mut carried);
+    assert_eq!(state.pin(), None);
+}
+
+#[test]
+fn a_deferred_block_fails_and_ends_without_the_upstream() {
+    let mut state = State::new(Settings::default());
+    state.on_deferred(TransactionModes::default());
+    assert_eq!(state.block().status(), b'T');
+    state.on_gateway_error();
+    assert_eq!(state.block(), Block::DeferredFailed);
+    state.on_deferred_end();
+    assert_eq!(state.block().status(), b'I');
+    state.on_gateway_error();
+    assert_eq!(state.block(), Block::None, "outside a block an error fails nothing");
+}

@@ -1,0 +1,292 @@
+//! The extended protocol, message by message: what each comes to for this session.
+//!
+//! The same decision as for simple queries is asked for at each `Execute`. An error makes the
+//! rest of the batch void up to its `Sync`.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::actions::Action;
+use super::ledger::Pass;
+use super::plan::{self, Plan, View};
+use super::portals::Portal;
+use super::prepared::Statement;
+use super::state::Effect;
+use super::{Phase, Session, show};
+use crate::bypass::Bypass;
+use crate::error::GatewayError;
+use crate::sql::analyze::{Analysis, ReadStatement};
+use crate::sql::kind::Kind;
+use crate::wire::backend::{
+    BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE, put_command_complete,
+};
+use crate::wire::frame::Frame;
+use crate::wire::frontend::{self, Bind, BodyError, Execute, Parse, Target};
+
+/// What a batch comes to.
+#[derive(Debug, Default)]
+pub(super) struct Translated {
+    /// What to do, in order.
+    pub actions: Vec<Action>,
+    /// The one read that may come from the cache: what was bound, and its arguments.
+    pub cached: Option<Portal>,
+    /// How many executions there are.
+    pub executes: usize,
+    /// Why the cache is not asked.
+    pub bypass: Option<Bypass>,
+}
+
+impl Translated {
+    fn has_upstream(&self) -> bool {
+        self.actions.iter().any(Action::is_upstream)
+    }
+}
+
+impl Session {
+    /// Translates the messages of a batch. After an error, nothing behind it is looked at.
+    pub(super) async fn translate(&mut self, frames: &[Frame]) -> Result<Translated, GatewayError> {
+        let mut translated = Translated::default();
+        for frame in frames {
+            match self.translate_one(frame, &mut translated).await {
+                Ok(()) => {}
+                Err(error) if error.profile().severity == crate::wire::error_response::Severity::Fatal => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    self.note(&error);
+                    translated.actions.push(Action::Refuse(error.reply().to_bytes()));
+                    self.phase = Phase::SkippingToSync;
+                    break;
+                }
+            }
+        }
+        Ok(translated)
+    }
+
+    async fn translate_one(
+        &mut self,
+        frame: &Frame,
+        translated: &mut Translated,
+    ) -> Result<(), GatewayError> {
+        let bad = |error: BodyError| GatewayError::BadBody { tag: frame.tag, error };
+        match frame.tag {
+            b'P' => {
+                let parse = frontend::parse(&frame.body).map_err(bad)?;
+                translated.actions.push(self.on_parse(parse).await?);
+            }
+            b'B' => {
+                let bind = frontend::bind(&frame.body).map_err(bad)?;
+                translated.actions.push(self.on_bind(bind)?);
+            }
+            b'D' => {
+                let action = match frontend::target(&frame.body).map_err(bad)? {
+                    Target::Statement(name) => self.on_describe_statement(&name)?,
+                    Target::Portal(name) => self.on_describe_portal(name),
+                };
+                translated.actions.push(action);
+            }
+            b'E' => {
+                let execute = frontend::execute(&frame.body).map_err(bad)?;
+                self.on_execute(execute, translated)?;
+            }
+            _ => {
+                let action = match frontend::target(&frame.body).map_err(bad)? {
+                    Target::Statement(name) => {
+                        self.prepared.on_asked(name, None);
+                        Action::Confirm(CLOSE_COMPLETE)
+                    }
+                    Target::Portal(name) => self.on_close_portal(name),
+                };
+                translated.actions.push(action);
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_parse(&mut self, parse: Parse) -> Result<Action, GatewayError> {
+        if self.prepared.is_named(&parse.name) {
+            return Err(GatewayError::DuplicateStatement(text_of(&parse.name)));
+        }
+        let read = match self.shared.analyzer.analyze(&parse.text) {
+            Analysis::Empty => None,
+            Analysis::Read(read) => {
+                self.shared.check_catalog(&read).await.map_err(GatewayError::Refused)?;
+                Some(read)
+            }
+            Analysis::Refused(refusal) => return Err(GatewayError::Refused(refusal)),
+        };
+        let is_named = !parse.name.is_empty();
+        let bytes_max = self.shared.config.prepared_bytes_max;
+        if is_named && self.prepared.bytes() + parse.text.len() > bytes_max {
+            return Err(GatewayError::PreparedTooLarge { bytes_max });
+        }
+        let statement = match is_named {
+            true => self.shared.interner.intern(read, parse.types),
+            false => Statement::new(read, parse.types),
+        };
+        self.prepared.on_asked(parse.name, Some(Arc::clone(&statement)));
+        Ok(match is_late(&statement) {
+            true => Action::Confirm(PARSE_COMPLETE),
+            false => Action::Parse { statement, is_named },
+        })
+    }
+
+    fn on_bind(&mut self, bind: Bind) -> Result<Action, GatewayError> {
+        let Bind { portal, statement: name, tail } = bind;
+        let Some(statement) = self.prepared.statement(&name) else {
+            return match str::from_utf8(&name) {
+                Ok(text) if self.state.is_sql_prepared(text) => {
+                    Ok(Action::BindSqlPrepared { name, portal, tail })
+                }
+                _ => Err(GatewayError::UnknownStatement(text_of(&name))),
+            };
+        };
+        let bound = Portal { statement: Arc::clone(&statement), tail: tail.clone() };
+        self.portals.insert(portal.clone(), bound);
+        Ok(match is_late(&statement) {
+            true => Action::Invent(BIND_COMPLETE),
+            false => Action::Bind { statement, is_named: !name.is_empty(), portal, tail },
+        })
+    }
+
+    fn on_describe_statement(&self, name: &Bytes) -> Result<Action, GatewayError> {
+        let unknown = || GatewayError::UnknownStatement(text_of(name));
+        let statement = self.prepared.statement(name).ok_or_else(unknown)?;
+        if !is_late(&statement) {
+            return Ok(Action::DescribeStatement { statement, is_named: !name.is_empty() });
+        }
+        let mut told = BytesMut::from(&b"t\0\0\0\x06\0\0"[..]);
+        self.put_description(&statement, &mut told);
+        Ok(Action::Invent(told.freeze()))
+    }
+
+    fn on_describe_portal(&self, name: Bytes) -> Action {
+        match self.portals.get(&name) {
+            Some(portal) if is_late(&portal.statement) => {
+                let mut told = BytesMut::new();
+                self.put_description(&portal.statement, &mut told);
+                Action::Invent(told.freeze())
+            }
+            _ => Action::DescribePortal { portal: name, pass: Pass::Relay },
+        }
+    }
+
+    /// The description of what the gateway answers itself.
+    fn put_description(&self, statement: &Statement, out: &mut BytesMut) {
+        match statement.read.as_ref().map(ReadStatement::kind) {
+            Some(Kind::Gateway(command)) => match show::describe(command) {
+                Some(table) => table.put_description(out),
+                None => out.extend_from_slice(&NO_DATA),
+            },
+            _ => out.extend_from_slice(&NO_DATA),
+        }
+    }
+
+    fn on_close_portal(&mut self, name: Bytes) -> Action {
+        match self.portals.remove(&name) {
+            Some(portal) if is_late(&portal.statement) => Action::Invent(CLOSE_COMPLETE),
+            _ => Action::ClosePortal(name),
+        }
+    }
+
+    fn on_execute(
+        &mut self,
+        execute: Execute,
+        translated: &mut Translated,
+    ) -> Result<(), GatewayError> {
+        let Execute { portal: name, rows_max } = execute;
+        translated.executes += 1;
+        let Some(portal) = self.portals.get(&name).cloned() else {
+            // A cursor's name, or none that the upstream knows either.
+            translated.actions.push(Action::Execute { portal: name, rows_max, effect: None });
+            return Ok(());
+        };
+        let Some(read) = portal.statement.read.as_ref() else {
+            translated.actions.push(Action::Invent(EMPTY_QUERY));
+            return Ok(());
+        };
+        let plan = self.decide(read, translated.has_upstream());
+        if let Some(told) = self.answer_locally(&plan)? {
+            translated.actions.push(Action::Invent(told));
+            return Ok(());
+        }
+        match plan {
+            Plan::Fail(error) => return Err(error),
+            Plan::Cached => translated.cached = Some(portal.clone()),
+            Plan::Forward(bypass) => translated.bypass = Some(bypass),
+            _ => {}
+        }
+        let effect = Effect::of(read.kind(), |number| portal.parameter(number)).map(Box::new);
+        translated.actions.push(match is_late(&portal.statement) {
+            true => Action::Late { read: read.clone(), portal: name, effect },
+            false => Action::Execute { portal: name, rows_max, effect },
+        });
+        Ok(())
+    }
+
+    /// Decides on one statement, given whether others before it go upstream.
+    pub(super) fn decide(&self, read: &ReadStatement, has_upstream: bool) -> Plan {
+        let view = View {
+            holds_connection: self.link.is_some() || has_upstream,
+            caches_clock_functions: self.shared.cache.caches_clock_functions(),
+        };
+        plan::decide(read, &self.state, view, |name| self.prepared.is_named(name.as_bytes()))
+    }
+
+    /// Carries out what needs no upstream; the reply to the execution, if that is so.
+    pub(super) fn answer_locally(&mut self, plan: &Plan) -> Result<Option<Bytes>, GatewayError> {
+        let mut out = BytesMut::new();
+        match plan {
+            Plan::Defer(modes) => {
+                self.state.on_deferred(*modes);
+                put_command_complete(&mut out, "BEGIN");
+            }
+            Plan::EndDeferred(tag) => {
+                self.state.on_deferred_end();
+                put_command_complete(&mut out, tag);
+            }
+            Plan::Deallocate(name) => {
+                match name {
+                    Some(name) => self.prepared.on_closed(name.as_bytes()),
+                    None => self.prepared.on_all_closed(),
+                }
+                put_command_complete(&mut out, if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" });
+            }
+            Plan::Discard => {
+                self.prepared.on_all_closed();
+                self.state.on_discarded();
+                put_command_complete(&mut out, "DISCARD ALL");
+            }
+            Plan::Answer(command) => show::answer(command, &self.shared)?.put_rows(&mut out),
+            _ => return Ok(None),
+        }
+        Ok(Some(out.freeze()))
+    }
+}
+
+/// Whether `Parse`, `Bind` and `Describe` of this statement are answered by the gateway, and
+/// only its execution may concern the upstream: it has no parameters, returns no rows, and
+/// may well need no connection at all.
+fn is_late(statement: &Statement) -> bool {
+    statement.read.as_ref().is_none_or(|read| {
+        matches!(
+            read.kind(),
+            Kind::Begin(_)
+                | Kind::Commit { .. }
+                | Kind::Rollback { .. }
+                | Kind::Deallocate { .. }
+                | Kind::Discard(_)
+                | Kind::Gateway(_)
+        )
+    })
+}
+
+/// A name in an error message; names that are not UTF-8 are shown escaped.
+fn text_of(name: &[u8]) -> String {
+    name.utf8_chunks().fold(String::new(), |mut text, chunk| {
+        text.push_str(chunk.valid());
+        text.push_str(&chunk.invalid().escape_ascii().to_string());
+        text
+    })
+}
