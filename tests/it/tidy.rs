@@ -10,8 +10,10 @@ use crate::support::sources::{code_of, files, rust_files, source};
 const LINES_MAX: usize = 400;
 
 /// Files that may be longer: how long, and why.
-const LONGER: &[(&str, usize, &str)] =
-    &[("src/upstream/connect.rs", 450, "one conversation, from the socket to ready, in its order")];
+const LONGER: &[(&str, usize, &str)] = &[
+    ("src/sql/lexer.rs", 450, "PostgreSQL's scanner, state by state, to be compared with it"),
+    ("src/upstream/connect.rs", 450, "one conversation, from the socket to ready, in its order"),
+];
 
 /// Closed enums whose every label operators meet: where they are made, and where explained.
 const EXPLAINED: &[(&str, &str)] = &[("src/bypass.rs", "docs/operations.md")];
@@ -37,7 +39,9 @@ fn files_are_short() {
 
 #[test]
 fn every_file_says_what_it_is_about() {
-    let is_silent = |file: &PathBuf| !source(file).starts_with("//! ");
+    // A sibling `tests.rs` is about the file that it belongs to.
+    let is_silent =
+        |file: &PathBuf| !file.ends_with("tests.rs") && !source(file).starts_with("//! ");
     let wrong: Vec<_> = our_rust().into_iter().filter(is_silent).collect();
     assert!(wrong.is_empty(), "no `//!` at the top of {wrong:#?}");
 }
@@ -140,8 +144,10 @@ fn misplaced_imports(text: &str) -> Vec<String> {
             Some("crate" | "self" | "super") => 2,
             _ => 1,
         };
+        // What is ours may be in two groups, `crate` and then `self` or `super`.
+        let may_follow = |last| rank > last || (rank, last) == (2, 2);
         let is_in_place =
-            last.is_none_or(|last| if is_new_group { rank > last } else { rank == last });
+            last.is_none_or(|last| if is_new_group { may_follow(last) } else { rank == last });
         if !is_in_place {
             wrong.push(line.to_owned());
         }
