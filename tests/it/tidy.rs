@@ -107,6 +107,7 @@ fn the_checks_find_what_they_look_for() {
     assert_eq!(misplaced_imports("use std::fs;\n\nuse bytes::Buf;\n\nuse crate::a;\n").len(), 0);
     assert_eq!(misplaced_imports("use std::fs;\nuse bytes::Buf;\n"), ["use bytes::Buf;"]);
     assert_eq!(misplaced_imports("use crate::a;\n\nuse std::fs;\n"), ["use std::fs;"]);
+    assert_eq!(misplaced_imports("mod a;\nuse crate::b;\nuse a::c;\n").len(), 0);
     assert_eq!(misplaced_imports("use std::fs;\n\nuse std::io;\n"), ["use std::io;"]);
 
     let text = "# Two words, and `code`\n[a](tidy.rs) [b](none.rs) [c](#two-words-and-code) [d](#no)\n\
@@ -139,9 +140,11 @@ fn misplaced_imports(text: &str) -> Vec<String> {
             is_new_group |= line.is_empty();
             continue;
         };
-        let rank = match path.split([':', ';', ' ']).next() {
-            Some("std" | "core" | "alloc") => 0,
-            Some("crate" | "self" | "super") => 2,
+        let rank = match path.split([':', ';', ' ']).next().unwrap_or(path) {
+            "std" | "core" | "alloc" => 0,
+            "crate" | "self" | "super" => 2,
+            // A module that this file declares.
+            child if text.contains(&format!("mod {child};")) => 2,
             _ => 1,
         };
         // What is ours may be in two groups, `crate` and then `self` or `super`.
