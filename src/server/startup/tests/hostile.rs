@@ -183,7 +183,7 @@ async fn over_a_real_socket_the_reason_is_not_lost_behind_what_was_still_being_s
         Client(tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
     let (socket, peer) = listener.accept().await.unwrap();
 
-    client.send(&[b'G'; 40_000]).await;
+    client.send(&vec![b'G'; 40_000]).await;
     let (opened, told) =
         tokio::join!(async { open(socket, peer, &trust()).await.map(drop) }, async move {
             let told = client.error().await;
