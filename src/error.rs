@@ -128,7 +128,9 @@ impl GatewayError {
             Self::UnknownStatement(_) => (SqlState::INVALID_SQL_STATEMENT_NAME, Error, Client),
             Self::DuplicateStatement(_) => (SqlState::DUPLICATE_PREPARED_STATEMENT, Error, Client),
             Self::UnknownSavepoint(_) => (SqlState::INVALID_SAVEPOINT_SPECIFICATION, Error, Client),
-            Self::PreparedTooLarge { .. } => (SqlState::CONFIGURATION_LIMIT_EXCEEDED, Error, Client),
+            Self::PreparedTooLarge { .. } => {
+                (SqlState::CONFIGURATION_LIMIT_EXCEEDED, Error, Client)
+            }
             Self::UnknownShow(_) => (SqlState::UNDEFINED_OBJECT, Error, Client),
             Self::NoConnection(AcquireError::Exhausted { .. }) => {
                 (SqlState::TOO_MANY_CONNECTIONS, Error, Gateway)
@@ -192,7 +194,7 @@ impl GatewayError {
         let Profile { sqlstate, severity, .. } = self.profile();
         let mut reply = ErrorReply::new(severity, sqlstate, self.to_string());
         if let Self::Refused(refusal) = self {
-            reply.detail = refusal.detail().unwrap_or_default().to_owned();
+            refusal.detail().unwrap_or_default().clone_into(&mut reply.detail);
             reply.position = refusal.position().unwrap_or_default();
         }
         reply.with_hint(self.hint())
@@ -237,17 +239,7 @@ impl fmt::Display for GatewayError {
                 write!(f, "message is longer than the limit of {body_max} bytes")
             }
             Self::BadBody { tag, error } => {
-                let tag = char::from(*tag);
-                match error {
-                    BodyError::StringNotTerminated => write!(f, "invalid string in message \"{tag}\""),
-                    BodyError::Short => write!(f, "insufficient data left in message \"{tag}\""),
-                    BodyError::Trailing => write!(f, "invalid message format of message \"{tag}\""),
-                    BodyError::BadCount => write!(f, "invalid count in message \"{tag}\""),
-                    BodyError::BadFormat => write!(f, "unsupported format code in message \"{tag}\""),
-                    BodyError::BadTarget(target) => {
-                        write!(f, "invalid subtype {target} of message \"{tag}\"")
-                    }
-                }
+                write!(f, "{error} in message \"{}\"", char::from(*tag))
             }
             Self::FunctionCall => f.write_str(
                 "Write operations are not permitted: function calls by message are not allowed",
@@ -278,15 +270,11 @@ impl fmt::Display for GatewayError {
             Self::UpstreamOutOfStep(_) => f.write_str("the upstream's reply was out of step"),
             Self::SettingsNotReplayed(message) => f.write_str(message),
             Self::CancelledWaiting => f.write_str("canceling statement due to user request"),
-            Self::IdleTimeout => {
-                f.write_str("terminating connection due to idle-session timeout")
-            }
+            Self::IdleTimeout => f.write_str("terminating connection due to idle-session timeout"),
             Self::IdleInTransactionTimeout => {
                 f.write_str("terminating connection due to idle-in-transaction timeout")
             }
-            Self::Draining => {
-                f.write_str("terminating connection due to administrator command")
-            }
+            Self::Draining => f.write_str("terminating connection due to administrator command"),
             Self::TooManySessions(SessionLimit::All(max)) => {
                 write!(f, "sorry, too many clients already: the limit is {max}")
             }

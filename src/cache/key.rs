@@ -130,7 +130,6 @@ impl Hasher for HashAsIs {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::hash::RandomState;
 

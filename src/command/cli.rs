@@ -144,7 +144,6 @@ environment, and that before the file .env. A password on the command line can b
 users of the machine; UPSTREAM_PASSWORD_FILE and AUTH_USERS_FILE cannot.";
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -176,7 +176,6 @@ const UP_MAX: Duration = Duration::from_mins(1);
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -51,7 +51,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::net::TcpListener;
     use std::thread::JoinHandle;

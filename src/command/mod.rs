@@ -18,7 +18,7 @@ use self::cli::{Action, Document, Invocation};
 #[must_use]
 pub fn run(invocation: &Invocation) -> ExitCode {
     match invocation.action {
-        Action::Serve => with_config(invocation, serve::serve),
+        Action::Serve => with_config(invocation, |config| serve::serve(&config)),
         Action::Check => with_config(invocation, |config| serve::check(&config)),
         Action::Demo => match Config::listen_address(|name| invocation.sources.lookup(name)) {
             Ok((_, port)) => outcome(demo::demo(port, &invocation.sources)),

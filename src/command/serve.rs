@@ -13,12 +13,12 @@ use crate::server;
 ///
 /// # Errors
 /// When the gateway cannot start.
-pub fn serve(config: Config) -> Result<(), String> {
-    let runtime = runtime(&config).map_err(|error| format!("no threads: {error}"))?;
+pub fn serve(config: &Config) -> Result<(), String> {
+    let runtime = runtime(config).map_err(|error| format!("no threads: {error}"))?;
     let outcome = runtime.block_on(async {
         // Listened to from here on: a stop while the upstream is being tried is not lost.
         let stop = stop().map_err(|error| format!("no signals: {error}"))?;
-        config::announce(&config);
+        config::announce(config);
         server::run(config.gateway(), stop).await.map_err(|error| error.to_string())
     });
     // A name that is still being resolved must not hold up the end.
@@ -33,7 +33,8 @@ pub fn serve(config: Config) -> Result<(), String> {
 pub fn check(config: &Config) -> Result<(), String> {
     let runtime = runtime(config).map_err(|error| format!("no threads: {error}"))?;
     config::announce(config);
-    let outcome = runtime.block_on(server::check(&config.gateway())).map_err(|error| error.to_string());
+    let outcome =
+        runtime.block_on(server::check(&config.gateway())).map_err(|error| error.to_string());
     runtime.shutdown_background();
     outcome
 }

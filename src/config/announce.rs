@@ -76,7 +76,6 @@ fn millis(time: std::time::Duration) -> u64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};

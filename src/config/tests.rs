@@ -1,6 +1,4 @@
 //! The settings as a whole: defaults, sources, contradictions, secrets, documents.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 

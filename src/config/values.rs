@@ -170,7 +170,6 @@ pub(super) const COUNT_MAX: usize = 1_000_000;
 const TIME_MAX: u64 = 2_147_483_647;
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -145,7 +145,6 @@ pub fn text(output: Vec<u8>) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

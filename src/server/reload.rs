@@ -25,7 +25,8 @@ impl Reloadable {
     /// When a file cannot be used.
     pub fn load(settings: &Settings) -> Result<Self, ServeError> {
         let list = settings.auth.user_list();
-        let list = list.map_err(|error| ServeError::Identity(format!("AUTH_USERS_FILE: {error}")))?;
+        let list =
+            list.map_err(|error| ServeError::Identity(format!("AUTH_USERS_FILE: {error}")))?;
         let users = Users::parse(list.text.expose()).map_err(|bad| {
             let lines = bad.iter().map(ToString::to_string).collect::<Vec<_>>();
             ServeError::Identity(format!("users: {}", lines.join("; ")))
@@ -38,7 +39,9 @@ impl Reloadable {
             )),
         };
         if tls.as_ref().is_some_and(|tls| !tls.current().binds_channel()) {
-            warn!("the certificate's signature has no hash for channel binding: SCRAM-SHA-256-PLUS is not offered");
+            warn!(
+                "the certificate's signature has no hash for channel binding: SCRAM-SHA-256-PLUS is not offered"
+            );
         }
         Ok(Self { users: Arc::new(users), tls })
     }

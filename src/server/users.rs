@@ -288,10 +288,4 @@ enum Purpose {
 const SALT_BYTES: usize = 16;
 
 #[cfg(test)]
-#[expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 mod tests;

@@ -300,4 +300,3 @@ fn upstream_text(read: &ReadStatement) -> Bytes {
         _ => read.text().clone(),
     }
 }
-

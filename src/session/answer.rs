@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::actions::{self, Action, NO_ARGUMENTS, NO_TYPES};
 use super::ledger::Pass;
@@ -44,7 +44,10 @@ impl Session {
         let plan = self.decide(read, false);
         match self.answer_locally(&plan) {
             Ok(None) => {}
-            Ok(Some(told)) => return self.tell_own(read, &told),
+            Ok(Some(told)) => {
+                self.tell_own(read, &told);
+                return Ok(());
+            }
             Err(error) => return self.refuse(error).await,
         }
         let effect = Effect::of(read.kind(), |_| None).map(Box::new);
@@ -68,15 +71,9 @@ impl Session {
     }
 
     /// Tells the gateway's own answer to a simple query.
-    fn tell_own(&mut self, read: &ReadStatement, told: &[u8]) -> Result<(), GatewayError> {
-        if let Kind::Gateway(command) = read.kind() {
-            if let Some(table) = show::describe(command) {
-                table.put_description(&mut self.client.out);
-            }
-        }
-        self.client.out.extend_from_slice(told);
+    fn tell_own(&mut self, read: &ReadStatement, told: &[u8]) {
+        self.client.out.extend_from_slice(&own_reply(read, told));
         backend::put_ready(&mut self.client.out, self.state.block().status());
-        Ok(())
     }
 
     /// Answers a simple query of several statements: all are reads, or none runs.
@@ -103,7 +100,7 @@ impl Session {
             match self.answer_locally(&plan) {
                 Ok(None) => {}
                 Ok(Some(told)) => {
-                    actions.push(Action::Invent(self.own_reply(read, &told)));
+                    actions.push(Action::Invent(own_reply(read, &told)));
                     continue;
                 }
                 Err(error) => {
@@ -124,17 +121,6 @@ impl Session {
         }
         actions.push(Action::Sync);
         self.run(&actions).await
-    }
-
-    fn own_reply(&self, read: &ReadStatement, told: &[u8]) -> Bytes {
-        let mut reply = bytes::BytesMut::new();
-        if let Kind::Gateway(command) = read.kind() {
-            if let Some(table) = show::describe(command) {
-                table.put_description(&mut reply);
-            }
-        }
-        reply.extend_from_slice(told);
-        reply.freeze()
     }
 
     /// Refuses a simple query. Inside a block that is open upstream, it fails there too.
@@ -326,7 +312,7 @@ impl Session {
     async fn exchange(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
         self.acquire().await?;
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
-        let mut out = bytes::BytesMut::with_capacity(512);
+        let mut out = BytesMut::with_capacity(512);
         actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
         actions::put(actions, lease, &mut self.ledger, &mut out);
         self.is_unsynced = !matches!(actions.last(), Some(Action::Sync));
@@ -379,6 +365,18 @@ impl Session {
     }
 }
 
+/// The gateway's own reply to a simple query, `told` being that to the execution alone.
+fn own_reply(read: &ReadStatement, told: &[u8]) -> Bytes {
+    let mut reply = BytesMut::new();
+    if let Kind::Gateway(command) = read.kind()
+        && let Some(table) = show::describe(command)
+    {
+        table.put_description(&mut reply);
+    }
+    reply.extend_from_slice(told);
+    reply.freeze()
+}
+
 /// What the cache says.
 enum Sought {
     /// This reply.
@@ -406,11 +404,15 @@ fn is_one_portal(actions: &[Action]) -> bool {
 
 /// Asks for the portal's description, for the stored reply to have one.
 fn describe_if_not_asked(actions: &mut Vec<Action>) {
-    if actions.iter().any(|action| matches!(action, Action::DescribePortal { .. })) {
-        return;
+    let mut portal = None;
+    for (at, action) in actions.iter().enumerate() {
+        match action {
+            Action::DescribePortal { .. } => return,
+            Action::Execute { portal: executed, .. } => portal = Some((at, executed.clone())),
+            _ => {}
+        }
     }
-    let at = actions.iter().position(|action| matches!(action, Action::Execute { .. }));
-    if let Some((at, Action::Execute { portal, .. })) = at.map(|at| (at, actions.get(at).cloned())).and_then(|(at, action)| action.map(|action| (at, action))) {
+    if let Some((at, portal)) = portal {
         actions.insert(at, Action::DescribePortal { portal, pass: Pass::Swallow });
     }
 }
@@ -420,4 +422,3 @@ fn characters_before(text: &[u8], read: &ReadStatement) -> usize {
     let before = text.get(..read.start()).unwrap_or_default();
     before.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
-

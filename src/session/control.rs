@@ -153,7 +153,8 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let entered = registry.enter(Bytes::new());
         registry.drain();
-        let heard = tokio::time::timeout(std::time::Duration::from_secs(5), entered.control.drained());
+        let heard =
+            tokio::time::timeout(std::time::Duration::from_secs(5), entered.control.drained());
         assert!(heard.await.is_ok());
     }
 }

@@ -201,7 +201,9 @@ mod tests {
         let _ = ledger.pay(&mut told);
         for tag in replies {
             match ledger.on_reply(*tag) {
-                Step::Amid(true) | Step::Ends(true, _) | Step::Fails(..) => told.extend_from_slice(&[*tag]),
+                Step::Amid(true) | Step::Ends(true, _) | Step::Fails(..) => {
+                    told.extend_from_slice(&[*tag]);
+                }
                 Step::Amid(false) | Step::Ends(false, _) | Step::ErrandFailed(_) => {}
                 Step::Poisoned(bytes, _) => told.extend_from_slice(&bytes),
                 Step::OutOfStep => told.extend_from_slice(b"!"),

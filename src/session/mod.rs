@@ -224,7 +224,10 @@ impl Session {
     }
 
     /// Ends a simple exchange: an error that the session survives is told, with the status.
-    async fn end_exchange(&mut self, outcome: Result<(), GatewayError>) -> Result<(), GatewayError> {
+    async fn end_exchange(
+        &mut self,
+        outcome: Result<(), GatewayError>,
+    ) -> Result<(), GatewayError> {
         match outcome {
             Ok(()) => Ok(()),
             Err(error) if error.profile().severity == Severity::Fatal => Err(error),
@@ -246,6 +249,7 @@ impl Session {
     }
 
     /// Logs an error once, where it is handled.
+    #[expect(clippy::unused_self, reason = "within the session's span, whose fields it needs")]
     fn note(&self, error: &GatewayError) {
         use crate::error::Fault;
         let profile = error.profile();

@@ -60,8 +60,10 @@ mod tests {
     #[test]
     fn a_parameter_is_found_behind_formats_and_nulls() {
         let tail = b"\0\x01\0\x01\0\x03\xff\xff\xff\xff\0\0\0\x02hi\0\0\0\0\0\0";
-        let portal =
-            Portal { statement: Statement::new(None, Bytes::new()), tail: Bytes::from_static(tail) };
+        let portal = Portal {
+            statement: Statement::new(None, Bytes::new()),
+            tail: Bytes::from_static(tail),
+        };
         assert_eq!(portal.parameter(1), None);
         assert_eq!(portal.parameter(2).as_deref(), Some(&b"hi"[..]));
         assert_eq!(portal.parameter(3).as_deref(), Some(&b""[..]));

@@ -4,7 +4,7 @@
 //! connections hold statements under the gateway's names.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -20,6 +20,8 @@ pub struct Statement {
     pub read: Option<ReadStatement>,
     /// The prescribed parameter types, as in `Parse`: `i16` count, then an OID each.
     pub types: Bytes,
+    /// Whether some connection has prepared it: then it can be prepared.
+    is_known: AtomicBool,
 }
 
 impl Statement {
@@ -27,7 +29,14 @@ impl Statement {
     #[must_use]
     pub fn new(read: Option<ReadStatement>, types: Bytes) -> Arc<Self> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
-        Arc::new(Self { number: NUMBERS.fetch_add(1, Ordering::Relaxed), read, types })
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { number, read, types, is_known: AtomicBool::new(false) })
+    }
+
+    /// Whether some connection has prepared it before.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
     }
 
     /// The bytes that holding it costs, roughly.
@@ -114,6 +123,9 @@ impl Prepared {
     /// The oldest change asked for was confirmed.
     pub fn on_confirmed(&mut self) {
         if let Some((name, statement)) = self.pending.pop_front() {
+            if let Some(statement) = &statement {
+                statement.is_known.store(true, Ordering::Relaxed);
+            }
             self.set(&name, statement);
         }
     }
@@ -144,9 +156,7 @@ impl Prepared {
         self.bytes += statement.as_ref().map_or(0, |statement| statement.bytes());
         let before = match (name.is_empty(), statement) {
             (true, statement) => std::mem::replace(&mut self.unnamed, statement),
-            (false, Some(statement)) => {
-                self.named.insert(Bytes::copy_from_slice(name), statement)
-            }
+            (false, Some(statement)) => self.named.insert(Bytes::copy_from_slice(name), statement),
             (false, None) => self.named.remove(name),
         };
         self.bytes -= before.map_or(0, |statement| statement.bytes());

@@ -155,7 +155,7 @@ impl Session {
                 self.pass(tag, message, is_relayed);
                 self.on_settled(owed, tag, body);
             }
-            Step::ErrandFailed(errand) => return Err(self.on_errand_failed(errand, body)),
+            Step::ErrandFailed(errand) => return Err(errand_failed(errand, body)),
             Step::Fails(shift, void) => {
                 self.tee = None;
                 match shift {
@@ -250,17 +250,13 @@ impl Session {
     fn on_parameter(&mut self, body: &[u8]) -> Result<(), GatewayError> {
         let Some(lease) = &mut self.link else { return Ok(()) };
         let (name, value) = lease.parameters.on_status(body).ok_or(OUT_OF_STEP)?;
-        let is_guarded = matches!(
-            &name[..],
-            b"default_transaction_read_only" | b"standard_conforming_strings"
-        );
-        match is_guarded && value != "on" {
-            false => Ok(()),
-            true => {
-                tracing::error!(?name, ?value, "an upstream connection left its read-only state");
-                Err(GatewayError::UpstreamOutOfStep("a guarded setting changed"))
-            }
+        let is_guarded =
+            matches!(&name[..], b"default_transaction_read_only" | b"standard_conforming_strings");
+        if is_guarded && value != "on" {
+            tracing::error!(?name, ?value, "an upstream connection left its read-only state");
+            return Err(GatewayError::UpstreamOutOfStep("a guarded setting changed"));
         }
+        Ok(())
     }
 
     /// An error took back what was asked for behind it.
@@ -279,13 +275,6 @@ impl Session {
         if self.is_unsynced {
             self.phase = Phase::SkippingToSync;
         }
-    }
-
-    fn on_errand_failed(&mut self, errand: Errand, body: &[u8]) -> GatewayError {
-        let message = field(body, b'M').and_then(|text| str::from_utf8(text).ok());
-        let message = message.unwrap_or("no reason given").to_owned();
-        tracing::warn!(?errand, message, "the upstream refused the gateway's own request");
-        GatewayError::SettingsNotReplayed(message)
     }
 
     /// The upstream ends the connection, in its own words.
@@ -317,6 +306,13 @@ fn run_of(tag: u8, input: &[u8]) -> usize {
         run += HEADER_BYTES + header.body_len;
     }
     run
+}
+
+fn errand_failed(errand: Errand, body: &[u8]) -> GatewayError {
+    let message = field(body, b'M').and_then(|text| str::from_utf8(text).ok());
+    let message = message.unwrap_or("no reason given").to_owned();
+    tracing::warn!(?errand, message, "the upstream refused the gateway's own request");
+    GatewayError::SettingsNotReplayed(message)
 }
 
 fn is_fatal(body: &[u8]) -> bool {

@@ -15,7 +15,9 @@ pub fn describe(command: &GatewayCommand) -> Option<TextTable> {
         GatewayCommand::CacheReset { .. } => vec!["pgsluice_cache_reset"],
         GatewayCommand::Show(name) => match name.as_str() {
             "cache" => vec!["entries", "bytes", "hits", "misses", "hit_ratio"],
-            "pools" => vec!["upstream", "open", "idle", "acquires", "releases", "connects", "closes"],
+            "pools" => {
+                vec!["upstream", "open", "idle", "acquires", "releases", "connects", "closes"]
+            }
             "version" => vec!["pgsluice.version"],
             _ => return None,
         },

@@ -49,7 +49,11 @@ impl Session {
     /// Begins the session: its settings are tried, and the client is told where it is.
     ///
     /// `None` when it could not begin; the client has been told why.
-    pub async fn begin(arrival: Arrival, shared: Arc<Shared>, control: Arc<Control>) -> Option<Self> {
+    pub async fn begin(
+        arrival: Arrival,
+        shared: Arc<Shared>,
+        control: Arc<Control>,
+    ) -> Option<Self> {
         let Arrival { socket, leftover, user, database, parameters } = arrival;
         let client = Client::new(socket, leftover, shared.config.message_bytes_max);
         let startup = startup_settings(&parameters);

@@ -90,7 +90,9 @@ impl Effect {
                     (false, false) => Self::SettingsIfRow(changes),
                 }
             }
-            SettingChange::Transaction(modes) => Self::Isolation { is_snapshot: modes.is_snapshot() },
+            SettingChange::Transaction(modes) => {
+                Self::Isolation { is_snapshot: modes.is_snapshot() }
+            }
             SettingChange::Characteristics(assignments) => Self::Settings(
                 assignments
                     .iter()
@@ -165,6 +167,7 @@ impl PinReason {
 
 /// A session's memory.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set by its own event")]
 pub struct State {
     block: Block,
     startup: Settings,

@@ -12,7 +12,7 @@ use super::ledger::Pass;
 use super::plan::{self, Plan, View};
 use super::portals::Portal;
 use super::prepared::Statement;
-use super::state::Effect;
+use super::state::{Block, Effect};
 use super::{Phase, Session, show};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
@@ -50,7 +50,9 @@ impl Session {
         for frame in frames {
             match self.translate_one(frame, &mut translated).await {
                 Ok(()) => {}
-                Err(error) if error.profile().severity == crate::wire::error_response::Severity::Fatal => {
+                Err(error)
+                    if error.profile().severity == crate::wire::error_response::Severity::Fatal =>
+                {
                     return Err(error);
                 }
                 Err(error) => {
@@ -126,7 +128,9 @@ impl Session {
             false => Statement::new(read, parse.types),
         };
         self.prepared.on_asked(parse.name, Some(Arc::clone(&statement)));
-        Ok(match is_late(&statement) {
+        // What was prepared once can be again: a Bind prepares it where it is missing.
+        let is_known = is_named && statement.is_known() && self.state.block() != Block::Failed;
+        Ok(match is_known || is_late(&statement) {
             true => Action::Confirm(PARSE_COMPLETE),
             false => Action::Parse { statement, is_named },
         })
@@ -157,7 +161,7 @@ impl Session {
             return Ok(Action::DescribeStatement { statement, is_named: !name.is_empty() });
         }
         let mut told = BytesMut::from(&b"t\0\0\0\x06\0\0"[..]);
-        self.put_description(&statement, &mut told);
+        put_description(&statement, &mut told);
         Ok(Action::Invent(told.freeze()))
     }
 
@@ -165,21 +169,10 @@ impl Session {
         match self.portals.get(&name) {
             Some(portal) if is_late(&portal.statement) => {
                 let mut told = BytesMut::new();
-                self.put_description(&portal.statement, &mut told);
+                put_description(&portal.statement, &mut told);
                 Action::Invent(told.freeze())
             }
             _ => Action::DescribePortal { portal: name, pass: Pass::Relay },
-        }
-    }
-
-    /// The description of what the gateway answers itself.
-    fn put_description(&self, statement: &Statement, out: &mut BytesMut) {
-        match statement.read.as_ref().map(ReadStatement::kind) {
-            Some(Kind::Gateway(command)) => match show::describe(command) {
-                Some(table) => table.put_description(out),
-                None => out.extend_from_slice(&NO_DATA),
-            },
-            _ => out.extend_from_slice(&NO_DATA),
         }
     }
 
@@ -251,7 +244,10 @@ impl Session {
                     Some(name) => self.prepared.on_closed(name.as_bytes()),
                     None => self.prepared.on_all_closed(),
                 }
-                put_command_complete(&mut out, if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" });
+                put_command_complete(
+                    &mut out,
+                    if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" },
+                );
             }
             Plan::Discard => {
                 self.prepared.on_all_closed();
@@ -280,6 +276,18 @@ fn is_late(statement: &Statement) -> bool {
                 | Kind::Gateway(_)
         )
     })
+}
+
+/// The description of what the gateway answers itself.
+fn put_description(statement: &Statement, out: &mut BytesMut) {
+    let table = match statement.read.as_ref().map(ReadStatement::kind) {
+        Some(Kind::Gateway(command)) => show::describe(command),
+        _ => None,
+    };
+    match table {
+        Some(table) => table.put_description(out),
+        None => out.extend_from_slice(&NO_DATA),
+    }
 }
 
 /// A name in an error message; names that are not UTF-8 are shown escaped.

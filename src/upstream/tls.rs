@@ -170,6 +170,7 @@ pub fn server_name(host: &str) -> io::Result<ServerName<'static>> {
 /// certificate's signature names no hash that we know.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc5929#section-4.1>
+#[must_use]
 pub fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     use ring::digest::{SHA256, SHA384, SHA512, digest};
     use x509_certificate::{DigestAlgorithm, X509Certificate};

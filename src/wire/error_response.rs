@@ -116,7 +116,7 @@ pub fn put_shifted(out: &mut BytesMut, body: &[u8], characters: usize) {
         let position = str::from_utf8(text).ok().and_then(|text| text.parse::<usize>().ok());
         match (code, position) {
             (b'P', Some(position)) => {
-                put_string(out, (position + characters).to_string().as_bytes())
+                put_string(out, (position + characters).to_string().as_bytes());
             }
             _ => put_string(out, text),
         }

@@ -3,6 +3,8 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// A body that does not have its message's form.
@@ -20,6 +22,19 @@ pub enum BodyError {
     BadFormat,
     /// A `Describe` or `Close` of neither a statement nor a portal.
     BadTarget(u8),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StringNotTerminated => f.write_str("invalid string"),
+            Self::Short => f.write_str("insufficient data left"),
+            Self::Trailing => f.write_str("invalid message format"),
+            Self::BadCount => f.write_str("invalid count"),
+            Self::BadFormat => f.write_str("unsupported format code"),
+            Self::BadTarget(target) => write!(f, "invalid subtype {target}"),
+        }
+    }
 }
 
 /// `Parse`: text to prepare.

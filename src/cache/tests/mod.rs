@@ -1,12 +1,5 @@
 //! The cache as its users see it: what is found and what bounds it.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 mod flights;
 
 use std::collections::HashMap;

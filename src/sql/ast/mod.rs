@@ -194,5 +194,4 @@ const VERBS: &[(&str, &str)] = &[
 ];
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
