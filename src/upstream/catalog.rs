@@ -184,8 +184,7 @@ async fn read(pool: &Pool, timeout: Duration) -> Result<CatalogSnapshot, Catalog
 /// The settings of the connection come after the operator's own, so they hold.
 fn guarded(mut connect: tokio_postgres::Config) -> tokio_postgres::Config {
     let options = connect.get_options().unwrap_or_default();
-    let options =
-        format!("{options} -c search_path=pg_catalog -c default_transaction_read_only=on");
+    let options = format!("{options} {GUARDED_OPTIONS}");
     connect.options(options.trim_start()).application_name("pgsluice catalog");
     connect
 }
@@ -210,6 +209,10 @@ fn operator(row: &Row) -> Result<OperatorRow, tokio_postgres::Error> {
     })
 }
 
+/// Compiling these queries would take longer than running them.
+const GUARDED_OPTIONS: &str =
+    "-c search_path=pg_catalog -c default_transaction_read_only=on -c jit=off";
+
 /// One to read, and one more when the first was cancelled and is being thrown away.
 const CONNECTIONS_MAX: usize = 2;
 
@@ -229,10 +232,17 @@ WITH part AS (
                               (a.aggdeserialfn), (a.aggmtransfn), (a.aggminvtransfn),
                               (a.aggmfinalfn)) AS used (function)
     JOIN pg_catalog.pg_proc p ON p.oid = used.function::oid
+), parts AS (
+  SELECT whole, max(volatility) FILTER (WHERE NOT is_builtin) AS volatility,
+         array_agg(proname::text) FILTER (WHERE is_builtin) AS made_of
+    FROM part GROUP BY whole
 ), row_like AS (
   SELECT t.oid FROM pg_catalog.pg_type t
     LEFT JOIN pg_catalog.pg_type base ON base.oid = t.typbasetype
-   WHERE t.typtype IN ('c', 'p') OR base.typtype = 'c'
+   WHERE t.typtype = 'c' OR base.typtype = 'c'
+      OR t.typtype = 'p' AND t.typname NOT IN (
+           'internal', 'cstring', 'anyarray', 'anyenum', 'anyrange', 'anymultirange',
+           'anycompatiblearray', 'anycompatiblerange', 'anycompatiblemultirange')
   UNION
   SELECT c.casttarget FROM pg_catalog.pg_cast c
     JOIN pg_catalog.pg_type t ON t.oid = c.castsource
@@ -243,20 +253,19 @@ SELECT p.proname::text AS name,
        EXISTS (SELECT FROM pg_catalog.pg_depend d
                 WHERE d.classid = 'pg_catalog.pg_proc'::regclass
                   AND d.objid = p.oid AND d.deptype = 'e') AS is_extension,
-       greatest(p.provolatile::text,
-                (SELECT max(part.volatility) FROM part
-                  WHERE part.whole = p.oid AND NOT part.is_builtin)) AS volatility,
-       ARRAY(SELECT part.proname::text FROM part WHERE part.whole = p.oid AND part.is_builtin
-             UNION
-             SELECT twin.proname::text FROM pg_catalog.pg_proc twin
-              WHERE l.lanname = 'internal' AND p.prokind <> 'a'
-                AND twin.prolang = p.prolang AND twin.prosrc = p.prosrc
-                AND twin.pronamespace = 'pg_catalog'::regnamespace) AS made_of,
+       greatest(p.provolatile::text, parts.volatility) AS volatility,
+       coalesce(parts.made_of, '{}') ||
+         ARRAY(SELECT twin.proname::text FROM pg_catalog.pg_proc twin
+                WHERE l.lanname = 'internal' AND p.prokind <> 'a'
+                  AND p.pronamespace <> 'pg_catalog'::regnamespace
+                  AND twin.prolang = p.prolang AND twin.prosrc = p.prosrc
+                  AND twin.pronamespace = 'pg_catalog'::regnamespace) AS made_of,
        CASE l.lanname WHEN 'c' THEN p.prosrc END AS symbol,
        p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1
          AND p.proargtypes[0] IN (SELECT oid FROM row_like) AS is_attribute
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+  LEFT JOIN parts ON parts.whole = p.oid
  WHERE p.prokind <> 'p'
    AND (p.pronamespace <> 'pg_catalog'::regnamespace OR p.provolatile = 'v')";
 

@@ -15,9 +15,9 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use self::bounds::Depth;
+use self::visit::Walk;
 use crate::bypass::Bypass;
-use bounds::Depth;
-use visit::Walk;
 
 /// A table's name as the statement writes it, folded as PostgreSQL folds it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

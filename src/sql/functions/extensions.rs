@@ -106,7 +106,7 @@ pub(super) const EXTENSIONS: &[(FunctionVerdict, &[&str])] = &[
             "pgstattuple_approx",
         ],
     ),
-    // sslinfo, postgres_fdw: describe the connection; labelled stable.
+    // sslinfo, postgres_fdw: describe the connection.
     (
         Uncacheable(ConnectionBound),
         &[
