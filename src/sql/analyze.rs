@@ -12,12 +12,12 @@ use super::ast::{self, TableName};
 use super::calls::{self, Call, Calls, stronger};
 use super::fingerprint::{self, Fingerprint};
 use super::kind::Kind;
-use super::lexer::{LexError, LexErrorReason, LexOptions, Token, lex};
+use super::lexer::{LexError, LexErrorReason, LexOptions, lex};
 use super::memo::Memo;
 use super::proof::{Proof, prove};
 use super::refusal::{Refusal, SyntaxError};
 use super::split::{Part, split};
-use super::tokens::Tokens;
+use super::tokens::{Token, Tokens};
 use crate::bypass::Bypass;
 
 /// What bounds analysis.
@@ -265,7 +265,16 @@ impl Analyzer {
             LexErrorReason::UnicodeString => "unsafe use of string constant with Unicode escapes",
             LexErrorReason::Nul => "syntax error",
         };
-        let near = text.get(error.start..).unwrap_or_default();
+        let rest = text.get(error.start..).unwrap_or_default();
+        // What has no end is shown to the end of the text, as PostgreSQL shows it.
+        let near = match error.reason {
+            LexErrorReason::NumberJunk | LexErrorReason::ParameterJunk => {
+                let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.$".contains(byte);
+                rest.get(..rest.iter().take_while(|byte| is_part(byte)).count()).unwrap_or(rest)
+            }
+            LexErrorReason::EmptyName => rest.get(..2).unwrap_or(rest),
+            _ => rest,
+        };
         Refusal::Syntax(SyntaxError::new(what, text, error.start, near))
     }
 }

@@ -3,9 +3,8 @@
 //! More may be reported than is called: a name that no function has is harmless. Less never is.
 
 use super::functions::{self, FunctionVerdict};
-use super::lexer::TokenKind;
 use super::refusal::Refusal;
-use super::tokens::Tokens;
+use super::tokens::{TokenKind, Tokens};
 use crate::bypass::Bypass;
 
 /// A name in front of `(`.
@@ -91,7 +90,8 @@ impl Calls {
             let is_label = index.checked_sub(1).is_some_and(|at| tokens.is(at, "as"));
             return if is_label { Ok(()) } else { self.add_call(tokens, index, false) };
         }
-        if !is_call || (is_keyword && is_construct(tokens.bytes(index))) {
+        let is_construct = is_keyword && is_construct(tokens.bytes(index));
+        if !is_call || is_construct || heads_statement(tokens, index) {
             return Ok(());
         }
         let is_set_config = tokens.name(index).as_deref() == Some("set_config");
@@ -172,6 +172,11 @@ pub fn tells_time(literal: &[u8]) -> bool {
         || literal
             .split(|byte| !byte.is_ascii_alphabetic())
             .any(|word| CLOCK_WORDS.iter().any(|clock| word.eq_ignore_ascii_case(clock)))
+}
+
+/// Whether the name at `index` is a command or what it prepares: `EXPLAIN (…)`, `EXECUTE p(…)`.
+fn heads_statement(tokens: &Tokens<'_>, index: usize) -> bool {
+    index == 0 || (index == 1 && tokens.is_any(0, &["execute", "prepare"]))
 }
 
 /// Whether `word`, unquoted, can stand in front of `(` without being a function's name.

@@ -33,7 +33,13 @@ pub(super) fn number_end(text: &[u8], start: usize) -> Option<usize> {
         }
         None => exponent_end(text, decimal_end(text, start)),
     };
-    (!is(byte(end), WORD_START | DIGIT)).then_some(end)
+    // `1e5$1` is `1` and the word `e5$1` to the scanner, which takes the longest match.
+    let ends_as_word = || {
+        let number = text.get(start..end).unwrap_or_default();
+        number.iter().rev().take_while(|byte| is(**byte, WORD)).any(|byte| is(*byte, WORD_START))
+    };
+    let is_junk = is(byte(end), WORD_START | DIGIT) || (byte(end) == b'$' && ends_as_word());
+    (!is_junk).then_some(end)
 }
 
 /// The end of `1`, `1.`, `1.5` or `.5`; in `1..2` that of the `1`.

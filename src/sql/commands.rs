@@ -2,8 +2,8 @@
 
 use super::cursor::Cursor;
 use super::kind::{Discard, Isolation, Kind, TransactionModes};
-use super::lexer::TokenKind;
 use super::refusal::Refusal;
+use super::tokens::TokenKind;
 
 /// Reads the command that begins with `first`, the cursor being behind it.
 ///

@@ -1,8 +1,7 @@
 //! A place among a statement's tokens, for the commands whose whole grammar is read.
 
-use super::lexer::TokenKind;
 use super::refusal::{Refusal, SyntaxError};
-use super::tokens::Tokens;
+use super::tokens::{TokenKind, Tokens};
 
 /// Reads tokens from front to back.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,7 @@
 //! What statements share that differ only in their constants, spelling and spacing.
 
 use super::calls::{is_construct, tells_time};
-use super::lexer::TokenKind;
-use super::tokens::Tokens;
+use super::tokens::{TokenKind, Tokens};
 
 /// A statement's identity without its constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

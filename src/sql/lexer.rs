@@ -9,54 +9,7 @@
 use memchr::{memchr, memchr2, memmem};
 
 use super::chars::{DIGIT, OPERATOR, SPACE, WORD, WORD_START, is, number_end};
-
-/// What a token is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenKind {
-    /// An unquoted identifier or keyword.
-    Word,
-    /// `"…"`.
-    QuotedName,
-    /// `U&"…"`: a name that may hide its letters behind escapes.
-    UnicodeName,
-    /// `'…'`, `E'…'` or `$tag$…$tag$`, with all its continuations.
-    String,
-    /// `U&'…'`.
-    UnicodeString,
-    /// `B'…'` or `X'…'`.
-    BitString,
-    /// `1`, `1.`, `.5`, `1e5`, `1_000`, `0x1F`.
-    Number,
-    /// `$1`.
-    Parameter,
-    /// An operator, one or more characters of it.
-    Operator,
-    /// `;`.
-    Semicolon,
-    /// `,`.
-    Comma,
-    /// `.`.
-    Dot,
-    /// `(`.
-    Open,
-    /// `)`.
-    Close,
-    /// `[`, `]`, `:`, `::`, `:=` and `..`.
-    Punctuation,
-    /// A byte that no PostgreSQL statement has outside quotes.
-    Other,
-}
-
-/// One token: its kind and where it lies in the text, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// What it is.
-    pub kind: TokenKind,
-    /// Its first byte.
-    pub start: u32,
-    /// The byte after its last.
-    pub end: u32,
-}
+use super::tokens::{Token, TokenKind};
 
 /// How text is to be read, and what bounds the reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,6 +26,9 @@ pub mod refusal;
 mod set;
 pub mod settings;
 pub mod split;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
 pub mod tokens;
 
 pub use analyze::{Analysis, Analyzer, Config, ReadStatement, Script};

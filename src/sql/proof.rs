@@ -19,10 +19,9 @@
 use super::commands;
 use super::cursor::{Cursor, syntax_error};
 use super::kind::{GatewayCommand, Kind};
-use super::lexer::TokenKind;
 use super::refusal::Refusal;
 use super::set;
-use super::tokens::Tokens;
+use super::tokens::{TokenKind, Tokens};
 
 /// What the token rule proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,7 +222,7 @@ fn prove_explain(tokens: &Tokens<'_>) -> Result<Proof, Refusal> {
     if starts_query(&explained) {
         return match reads_only(&explained) {
             Ok(()) => Ok(Proof::query(Kind::Explain)),
-            Err(_) if !runs && !creates_table(&explained) => Ok(Proof::plain(Kind::Explain)),
+            Err(_) if !runs => Ok(Proof::plain(Kind::Explain)),
             Err(refusal) => Err(refusal),
         };
     }
@@ -231,6 +230,9 @@ fn prove_explain(tokens: &Tokens<'_>) -> Result<Proof, Refusal> {
         let name = cursor.name()?;
         arguments(&mut cursor)?;
         return Ok(Proof::plain(Kind::ExplainExecute { name }));
+    }
+    if cursor.eat("declare") {
+        return declare(&mut cursor).map(|proof| Proof { kind: Kind::Explain, ..proof });
     }
     let is_change = explained.is_any(0, &["insert", "update", "delete", "merge"]);
     match is_change && !runs {
@@ -246,12 +248,6 @@ fn asks_to_run(options: &Tokens<'_>) -> bool {
         options.is_any(at, &["analyze", "analyse"])
             || matches!(options.kind(at), Some(TokenKind::QuotedName | TokenKind::UnicodeName))
     })
-}
-
-/// Whether the query might be a SELECT INTO, the one form that is refused even unrun.
-fn creates_table(tokens: &Tokens<'_>) -> bool {
-    (0..tokens.len())
-        .any(|index| tokens.is(index, "into") && into_verb(tokens, index) == Some("SELECT INTO"))
 }
 
 /// `DECLARE name … CURSOR [WITH|WITHOUT HOLD] FOR query`.

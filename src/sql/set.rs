@@ -8,10 +8,9 @@ use super::kind::{
     Assignment, ConfigValue, GatewayCommand, Kind, SetConfig, SettingChange, TransactionModes,
     set_config_sql,
 };
-use super::lexer::TokenKind;
 use super::refusal::Refusal;
 use super::settings::{self, SettingVerdict};
-use super::tokens::Tokens;
+use super::tokens::{TokenKind, Tokens};
 
 /// Reads what follows SET.
 pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
@@ -326,11 +325,12 @@ fn mentions(tokens: &Tokens<'_>) -> usize {
 
 /// `[pg_catalog.] set_config('name', value, is_local) [[AS] label]`, or `current_setting('name')`.
 fn select_item(cursor: &mut Cursor<'_>, calls: &mut Vec<SetConfig>) -> Result<(), Refusal> {
-    cursor.eat_all(&["pg_catalog"]);
-    cursor.eat_kind(TokenKind::Dot);
-    let is_set = match cursor.name()?.as_str() {
-        "set_config" => true,
-        "current_setting" => false,
+    if cursor.eat("pg_catalog") {
+        cursor.eat_kind(TokenKind::Dot);
+    }
+    let is_set = match cursor.name().ok().as_deref() {
+        Some("set_config") => true,
+        Some("current_setting") => false,
         _ => return Err(Refusal::SetConfig),
     };
     let expect = |cursor: &mut Cursor<'_>, kind| match cursor.eat_kind(kind) {

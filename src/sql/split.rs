@@ -7,8 +7,7 @@
 
 use std::ops::Range;
 
-use super::lexer::{Token, TokenKind};
-use super::tokens::Tokens;
+use super::tokens::{Token, TokenKind, Tokens};
 
 /// One statement of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,52 @@
-//! A statement's tokens with their text: what the rules on tokens are written against.
+//! Tokens, and a statement's tokens with their text: what the rules are written against.
 
-use super::lexer::{Token, TokenKind};
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// An unquoted identifier or keyword.
+    Word,
+    /// `"…"`.
+    QuotedName,
+    /// `U&"…"`: a name that may hide its letters behind escapes.
+    UnicodeName,
+    /// `'…'`, `E'…'` or `$tag$…$tag$`, with all its continuations.
+    String,
+    /// `U&'…'`.
+    UnicodeString,
+    /// `B'…'` or `X'…'`.
+    BitString,
+    /// `1`, `1.`, `.5`, `1e5`, `1_000`, `0x1F`.
+    Number,
+    /// `$1`.
+    Parameter,
+    /// An operator, one or more characters of it.
+    Operator,
+    /// `;`.
+    Semicolon,
+    /// `,`.
+    Comma,
+    /// `.`.
+    Dot,
+    /// `(`.
+    Open,
+    /// `)`.
+    Close,
+    /// `[`, `]`, `:`, `::`, `:=` and `..`.
+    Punctuation,
+    /// A byte that no PostgreSQL statement has outside quotes.
+    Other,
+}
 
-/// PostgreSQL cuts names behind this many bytes.
-const NAME_BYTES_MAX: usize = 63;
+/// One token: its kind and where it lies in the text, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// What it is.
+    pub kind: TokenKind,
+    /// Its first byte.
+    pub start: u32,
+    /// The byte after its last.
+    pub end: u32,
+}
 
 /// The tokens of one statement, and the text that they lie in.
 #[derive(Clone, Copy, Debug)]
@@ -124,3 +167,6 @@ impl<'a> Tokens<'a> {
         Some(name)
     }
 }
+
+/// PostgreSQL cuts names behind this many bytes.
+const NAME_BYTES_MAX: usize = 63;
