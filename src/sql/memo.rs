@@ -133,3 +133,48 @@ impl Hasher for Identity {
 fn lock<V>(shard: &Mutex<Shard<V>>) -> MutexGuard<'_, Shard<V>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_texts_of_one_hash_are_not_taken_for_each_other() {
+        let memo = Memo::new(1_048_576);
+        memo.insert(Bytes::from_static(b"a read"), 1, 0);
+        assert_eq!(memo.get(b"a read"), Some(1));
+
+        // As if "a write" had the hash of "a read".
+        for shard in &memo.shards {
+            for slot in lock(shard).slots.values_mut() {
+                slot.key = Bytes::from_static(b"a write");
+            }
+        }
+
+        assert_eq!(memo.get(b"a read"), None);
+    }
+
+    #[test]
+    fn what_is_used_outlives_what_is_not() {
+        let memo = Memo::new(1_048_576);
+
+        for index in 0..100_000_u32 {
+            memo.insert(Bytes::copy_from_slice(&index.to_be_bytes()), index, 0);
+            let _ = memo.get(&1_u32.to_be_bytes());
+        }
+
+        assert_eq!(memo.get(&1_u32.to_be_bytes()), Some(1));
+        assert_eq!(memo.get(&2_u32.to_be_bytes()), None);
+        assert!(memo.bytes() <= 1_048_576);
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_kept() {
+        // A sixteenth of it is one shard's, and a quarter of that one entry's at most.
+        let memo = Memo::new(1_048_576);
+
+        memo.insert(Bytes::from_static(b"a"), 1, 16_384);
+
+        assert_eq!((memo.get(b"a"), memo.bytes()), (None, 0));
+    }
+}

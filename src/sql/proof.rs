@@ -11,8 +11,8 @@
 //! | row locks | `UPDATE` or `SHARE` behind FOR or KEY | behind anything else |
 //!
 //! A statement inside another stands behind `(`, behind the `)` of a WITH, or behind the last
-//! name of its SEARCH or CYCLE clause. So it cannot stand behind a comma, an operator, a dot,
-//! or a reserved word, which is never such a name.
+//! name of its SEARCH or CYCLE clause, which has no dot. So it cannot stand behind a comma, an
+//! operator, a dot, or a reserved word, which is never such a name.
 //!
 //! <https://www.postgresql.org/docs/current/sql-keywords-appendix.html>
 
@@ -163,11 +163,8 @@ fn precedes_no_statement(tokens: &Tokens<'_>, index: usize) -> bool {
     match tokens.kind(index) {
         Some(TokenKind::Comma | TokenKind::Operator | TokenKind::Dot) => true,
         Some(TokenKind::Word) if tokens.is(index, "as") => is_plain_as(tokens, index),
-        Some(TokenKind::Word) if is_attribute(tokens, index) => false,
         Some(TokenKind::Word) if tokens.is(index, "by") => {
-            index.checked_sub(1).is_some_and(|before| {
-                !is_attribute(tokens, before) && tokens.is_any(before, &["order", "group"])
-            })
+            index.checked_sub(1).is_some_and(|before| tokens.is_any(before, &["order", "group"]))
         }
         Some(TokenKind::Word) => tokens.is_any(index, RESERVED_BEFORE_EXPRESSIONS),
         _ => false,

@@ -355,6 +355,40 @@ fn a_setting_is_never_remembered_by_its_shape() {
 }
 
 #[test]
+fn what_differs_in_more_than_constants_is_not_remembered_as_one() {
+    let analyzer = Analyzer::new(Config::default());
+    let pairs = [
+        ("SELECT ab FROM t", "SELECT a b FROM t"),
+        ("SELECT 'yesteryear'::date", "SELECT 'yesterday'::date"),
+        ("SELECT a ? 'b'", "SELECT a '?' 'b'"),
+        ("SELECT a", "SELECT \"A\""),
+        ("SELECT $1", "SELECT $2"),
+        ("SELECT 1", "SELECT '1'"),
+        ("SELECT X'1'", "SELECT '1'"),
+    ];
+    for pair in pairs {
+        let facts = [pair.0, pair.1].map(|sql| {
+            let Analysis::Read(read) = analyzer.analyze(&Bytes::from_static(sql.as_bytes())) else {
+                unreachable!()
+            };
+            (read.uses_clock(), std::ptr::from_ref(read.kind()))
+        });
+        assert_ne!(facts[0].1, facts[1].1, "{pair:?}");
+    }
+    assert!(read("SELECT 'yesterday'::date").uses_clock());
+}
+
+#[test]
+fn names_are_folded_as_postgresql_folds_them() {
+    let long = "x".repeat(70);
+    let calls = read(&format!("SELECT \"a\"\"B\"(1), {}(2), É{long}(3)", long.to_uppercase()));
+
+    let names: Vec<_> = calls.calls().iter().map(|call| call.name.as_str()).collect();
+
+    assert_eq!(names, ["a\"B", &"x".repeat(63), &format!("É{}", "x".repeat(61))]);
+}
+
+#[test]
 fn the_memo_holds_no_more_than_its_bytes() {
     let config = Config { memo_bytes_max: 1_048_576, ..Config::default() };
     let analyzer = Analyzer::new(config);
