@@ -27,7 +27,6 @@ mod set;
 pub mod settings;
 pub mod split;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 pub mod tokens;
 

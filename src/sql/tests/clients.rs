@@ -11,7 +11,6 @@ use crate::sql::kind::{
 use crate::sql::refusal::Refusal;
 
 /// The kinds of the statements of `sql`, all of which must be reads.
-#[expect(clippy::panic, reason = "a test fails by panicking")]
 fn kinds(sql: &str) -> Vec<Kind> {
     let analyses = match script(sql) {
         Script::One(analysis) => vec![analysis],
@@ -25,7 +24,6 @@ fn kinds(sql: &str) -> Vec<Kind> {
 }
 
 /// The statement that `sql` becomes when it is sent again.
-#[expect(clippy::panic, reason = "a test fails by panicking")]
 fn replay(sql: &str) -> (String, String) {
     match read(sql).kind() {
         Kind::Set(SettingChange::Set(Assignment { name, replay })) => {

@@ -19,7 +19,6 @@ fn script(sql: &str) -> Script {
     Analyzer::new(Config::default()).analyze_script(&Bytes::copy_from_slice(sql.as_bytes()))
 }
 
-#[expect(clippy::panic, reason = "a test fails by panicking")]
 fn read(sql: &str) -> ReadStatement {
     match analyze(sql) {
         Analysis::Read(read) => read,
@@ -27,7 +26,6 @@ fn read(sql: &str) -> ReadStatement {
     }
 }
 
-#[expect(clippy::panic, reason = "a test fails by panicking")]
 fn refusal(sql: &str) -> Refusal {
     match analyze(sql) {
         Analysis::Refused(refusal) => refusal,
