@@ -31,7 +31,7 @@ use crate::cache::Cache;
 use crate::error::GatewayError;
 use crate::session::client::Socket;
 use crate::session::config::SessionConfig;
-use crate::session::control::Registry;
+use crate::session::control::{Leave, Registry};
 use crate::session::prepared::Interner;
 use crate::session::shared::Greetings;
 use crate::session::startup::Arrival;
@@ -117,11 +117,15 @@ pub async fn run(
         () = &mut shutdown => return Ok(()),
     };
     let mut sessions = JoinSet::new();
+    let clients_max = settings.server.sessions_max + SIGNING_IN_MAX;
     let mut upkeep = interval_at(Instant::now() + UPKEEP_INTERVAL, UPKEEP_INTERVAL);
     let mut hang_up = reload::hang_up().map_err(|error| ServeError::Identity(error.to_string()))?;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
+                Ok(_) if sessions.len() >= clients_max => {
+                    warn!(clients_max, "too many clients have not signed in yet: one turned away");
+                }
                 Ok((stream, peer)) => drop(sessions.spawn(gateway.clone().serve(stream, peer))),
                 Err(error) => {
                     // Out of file descriptors, most likely: those who are here go on meanwhile.
@@ -338,17 +342,27 @@ fn new_secret(version: ProtocolVersion) -> Bytes {
 /// Asks all sessions to leave, waits, and ends those who do not.
 async fn drain(shared: &Shared, mut sessions: JoinSet<()>, limit: Duration) {
     info!(sessions = shared.registry.len(), limit_ms = limit.as_millis(), "draining");
-    shared.registry.drain();
-    let everyone = async { while sessions.join_next().await.is_some() {} };
-    if timeout(limit, everyone).await.is_err() {
+    shared.registry.ask_to(Leave::Soon);
+    if timeout(limit, all_ended(&mut sessions)).await.is_err() {
         let left = shared.registry.all();
         warn!(sessions = left.len(), "the drain limit has passed: ending what still runs");
         let cancels = left.iter().map(|control| control.cancel.cancel());
-        let _ = timeout(LAST_CANCELS_TIMEOUT, futures::future::join_all(cancels)).await;
+        shared.registry.ask_to(Leave::Now);
+        let last = async {
+            futures::future::join_all(cancels).await;
+            all_ended(&mut sessions).await;
+        };
+        let _ = timeout(LAST_WORDS_TIMEOUT, last).await;
         sessions.shutdown().await;
     }
     shared.upstreams.close();
     info!("stopped");
+}
+
+async fn all_ended(sessions: &mut JoinSet<()>) {
+    while let Some(ended) = sessions.join_next().await {
+        on_ended(ended);
+    }
 }
 
 /// A session's panic ends that session alone; it is a fault of ours and is logged as one.
@@ -363,8 +377,11 @@ fn on_ended(ended: Result<(), tokio::task::JoinError>) {
 /// How often idle connections are looked over.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How many clients may be signing in, or asking for a cancel, beside a full house.
+const SIGNING_IN_MAX: usize = 1_000;
+
 /// How long to wait before accepting again after a failure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long the cancels at the end of a drain may take together.
-const LAST_CANCELS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long sessions may take that are ended at the end of a drain.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);

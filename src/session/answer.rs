@@ -1,6 +1,7 @@
 //! How an exchange is answered: from here, from the cache, or by the upstream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -22,7 +23,7 @@ use crate::wire::frame::Frame;
 impl Session {
     /// Answers the text of a simple query.
     pub(super) async fn query(&mut self, text: &Bytes) -> Result<(), GatewayError> {
-        match self.shared.analyzer.analyze_script(text) {
+        match self.shared.analyze_script(text).await {
             Script::One(Analysis::Empty) => {
                 self.client.out.extend_from_slice(&EMPTY_QUERY);
                 backend::put_ready(&mut self.client.out, self.state.block().status());
@@ -240,7 +241,9 @@ impl Session {
             Lookup::Join(_) if self.link.is_some() => Ok(Sought::Run(None)),
             Lookup::Join(waiter) => {
                 let control = Arc::clone(&self.control);
-                let wait = control.cancel.unless_cancelled(waiter.wait());
+                // A leader may be slowed by its own client: then each runs for itself.
+                let landing = tokio::time::timeout(FLIGHT_WAIT_MAX, waiter.wait());
+                let wait = control.cancel.unless_cancelled(landing);
                 tokio::pin!(wait);
                 loop {
                     let is_ahead = self.client.is_ahead();
@@ -248,9 +251,9 @@ impl Session {
                         biased;
                         landed = &mut wait => {
                             return Ok(match landed.ok_or(GatewayError::CancelledWaiting)? {
-                                Landed::Hit(entry) => Sought::Entry(entry),
-                                Landed::Lead(flight) => Sought::Run(Some(flight)),
-                                Landed::Alone => Sought::Run(None),
+                                Ok(Landed::Hit(entry)) => Sought::Entry(entry),
+                                Ok(Landed::Lead(flight)) => Sought::Run(Some(flight)),
+                                Ok(Landed::Alone) | Err(_) => Sought::Run(None),
                             });
                         }
                         filled = self.client.fill(), if !is_ahead => filled?,
@@ -376,6 +379,9 @@ fn own_reply(read: &ReadStatement, told: &[u8]) -> Bytes {
     reply.extend_from_slice(told);
     reply.freeze()
 }
+
+/// How long a session waits for another's execution of the same read.
+const FLIGHT_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// What the cache says.
 enum Sought {

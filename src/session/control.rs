@@ -1,7 +1,7 @@
 //! What other tasks may do to a session: cancel its statement, ask it to leave.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -17,8 +17,17 @@ pub struct Control {
     secret: Bytes,
     /// Where its cancels go.
     pub cancel: CancelSlot,
-    is_draining: AtomicBool,
-    drain: Notify,
+    asked: AtomicU8,
+    changed: Notify,
+}
+
+/// How urgently a session is asked to leave; later ones include the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leave {
+    /// As soon as it is between transactions.
+    Soon = 1,
+    /// As soon as it waits for its client.
+    Now = 2,
 }
 
 impl Control {
@@ -28,19 +37,22 @@ impl Control {
         &self.secret
     }
 
-    /// Is ready once the session is asked to leave.
+    /// Is ready once the session is asked to leave at least as urgently as `leave`.
     ///
     /// Cancel-safe.
-    pub async fn drained(&self) {
-        let asked = self.drain.notified();
-        if !self.is_draining.load(Ordering::Acquire) {
-            asked.await;
+    pub async fn asked_to(&self, leave: Leave) {
+        loop {
+            let changed = self.changed.notified();
+            if self.asked.load(Ordering::Acquire) >= leave as u8 {
+                return;
+            }
+            changed.await;
         }
     }
 
-    fn drain(&self) {
-        self.is_draining.store(true, Ordering::Release);
-        self.drain.notify_waiters();
+    fn ask_to(&self, leave: Leave) {
+        self.asked.fetch_max(leave as u8, Ordering::AcqRel);
+        self.changed.notify_waiters();
     }
 }
 
@@ -68,8 +80,8 @@ impl Registry {
             pid,
             secret,
             cancel: CancelSlot::default(),
-            is_draining: AtomicBool::new(false),
-            drain: Notify::new(),
+            asked: AtomicU8::new(0),
+            changed: Notify::new(),
         });
         sessions.insert(pid, Arc::clone(&control));
         Entered { registry: Arc::clone(self), control }
@@ -86,10 +98,10 @@ impl Registry {
         (is_same_length && difference == 0).then_some(control)
     }
 
-    /// Asks every session to leave as soon as it is between transactions.
-    pub fn drain(&self) {
+    /// Asks every session to leave.
+    pub fn ask_to(&self, leave: Leave) {
         for control in self.sessions().values() {
-            control.drain();
+            control.ask_to(leave);
         }
     }
 
@@ -152,9 +164,11 @@ mod tests {
     async fn a_session_asked_to_leave_before_it_listens_hears_of_it() {
         let registry = Arc::new(Registry::default());
         let entered = registry.enter(Bytes::new());
-        registry.drain();
-        let heard =
-            tokio::time::timeout(std::time::Duration::from_secs(5), entered.control.drained());
+        registry.ask_to(Leave::Now);
+        let heard = tokio::time::timeout(
+            std::time::Duration::from_secs(5),
+            entered.control.asked_to(Leave::Soon),
+        );
         assert!(heard.await.is_ok());
     }
 }

@@ -13,6 +13,8 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
+
 use super::Session;
 use crate::error::GatewayError;
 use crate::upstream::pool::{AcquireError, Lease};
@@ -36,6 +38,12 @@ impl Session {
         let acquiring = self.shared.upstreams.acquire();
         let wait = self.control.cancel.unless_cancelled(acquiring);
         tokio::pin!(wait);
+        if let Some(outcome) = wait.as_mut().now_or_never() {
+            return outcome.ok_or(GatewayError::CancelledWaiting)?.map_err(no_connection);
+        }
+        // What earlier exchanges answered must not wait for this one.
+        self.client.flush().await?;
+        self.mark = 0;
         loop {
             let is_ahead = self.client.is_ahead();
             tokio::select! {

@@ -37,7 +37,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::actions::Action;
 use self::client::Client;
-use self::control::Control;
+use self::control::{Control, Leave};
 use self::ledger::Ledger;
 use self::portals::Portals;
 use self::prepared::Prepared;
@@ -148,18 +148,24 @@ impl Session {
         self.client.flush().await?;
         self.client.let_go();
         let (limit, error) = match self.state.block() {
-            Block::None => (self.shared.config.idle_timeout, GatewayError::IdleTimeout),
+            Block::None if !self.is_unsynced => {
+                (self.shared.config.idle_timeout, GatewayError::IdleTimeout)
+            }
             _ => (
                 self.shared.config.idle_in_transaction_timeout,
                 GatewayError::IdleInTransactionTimeout,
             ),
         };
         let deadline = limit.map(|limit| Instant::now() + limit);
-        let may_drain = self.link.is_none() && self.batch.is_empty();
+        // Whoever is between transactions leaves when asked; who is amid one, when it must.
+        let leave = match self.link.is_none() && self.batch.is_empty() {
+            true => Leave::Soon,
+            false => Leave::Now,
+        };
         tokio::select! {
             biased;
             filled = self.client.fill() => filled,
-            () = self.control.drained(), if may_drain => Err(GatewayError::Draining),
+            () = self.control.asked_to(leave) => Err(GatewayError::Draining),
             filled = fill(&mut self.link) => match filled {
                 Ok(1..) => self.pump(),
                 Ok(0) | Err(_) => Err(GatewayError::UpstreamLostMidway),

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::config::SessionConfig;
 use super::control::Registry;
 use super::prepared::Interner;
 use crate::cache::Cache;
 use crate::sql::Call;
-use crate::sql::analyze::{Analyzer, ReadStatement};
+use crate::sql::analyze::{Analysis, Analyzer, ReadStatement, Script};
 use crate::sql::catalog::{CatalogSnapshot, CatalogVerdict};
 use crate::sql::refusal::Refusal;
 use crate::upstream::catalog::Catalog;
@@ -42,6 +44,17 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Analyses a text. A long one is analysed beside the event loop, where it holds up nobody.
+    pub async fn analyze_script(self: &Arc<Self>, text: &Bytes) -> Script {
+        if text.len() <= INLINE_BYTES_MAX {
+            return self.analyzer.analyze_script(text);
+        }
+        let (shared, own) = (Arc::clone(self), text.clone());
+        let analysis = tokio::task::spawn_blocking(move || shared.analyzer.analyze_script(&own));
+        // The task ends without a result only when it panics: then nothing is proven.
+        analysis.await.unwrap_or(Script::One(Analysis::Refused(Refusal::TooTangled)))
+    }
+
     /// Asks the catalog about the functions and operators that the database itself defines.
     ///
     /// # Errors
@@ -63,6 +76,9 @@ impl Shared {
         check(&catalog.snapshot(), read)
     }
 }
+
+/// The longest text that is analysed on the event loop, in bytes: some tens of microseconds.
+const INLINE_BYTES_MAX: usize = 4 << 10;
 
 /// How old the catalog may be for a statement that calls a name which it does not know.
 const UNKNOWN_CALL_AGE: Duration = Duration::from_secs(1);

@@ -16,8 +16,9 @@ use super::state::{Block, Effect};
 use super::{Phase, Session, show};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
-use crate::sql::analyze::{Analysis, ReadStatement};
+use crate::sql::analyze::{Analysis, ReadStatement, Script};
 use crate::sql::kind::Kind;
+use crate::sql::refusal::Refusal;
 use crate::wire::backend::{
     BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE, put_command_complete,
 };
@@ -110,7 +111,11 @@ impl Session {
         if self.prepared.is_named(&parse.name) {
             return Err(GatewayError::DuplicateStatement(text_of(&parse.name)));
         }
-        let read = match self.shared.analyzer.analyze(&parse.text) {
+        let analysis = match self.shared.analyze_script(&parse.text).await {
+            Script::One(analysis) => analysis,
+            Script::Many(_) => Analysis::Refused(Refusal::MultipleStatements),
+        };
+        let read = match analysis {
             Analysis::Empty => None,
             Analysis::Read(read) => {
                 self.shared.check_catalog(&read).await.map_err(GatewayError::Refused)?;
