@@ -245,7 +245,7 @@ pub enum ConfigValue {
         /// `SELECT pg_catalog.set_config(…, false)`.
         replay: Vec<u8>,
     },
-    /// Parameter `$n`, counted from one: Bind has the value.
+    /// Parameter `$n`, counted from one: Bind has the value. NULL is a RESET.
     Parameter(u16),
 }
 

@@ -24,6 +24,7 @@ pub mod memo;
 pub mod proof;
 pub mod refusal;
 mod set;
+mod set_config;
 pub mod settings;
 pub mod split;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::cursor::{Cursor, syntax_error};
 use super::kind::{GatewayCommand, Kind};
 use super::refusal::Refusal;
 use super::set;
+use super::set_config;
 use super::tokens::{TokenKind, Tokens};
 
 /// What the token rule proved.
@@ -99,7 +100,7 @@ fn prove_query(tokens: &Tokens<'_>) -> Result<Proof, Refusal> {
     if let Some(column) = cache_reset(tokens) {
         return Ok(Proof::plain(Kind::Gateway(GatewayCommand::CacheReset { column })));
     }
-    match set::select_set_config(tokens)? {
+    match set_config::changes(tokens)? {
         Some(change) => Ok(Proof::plain(Kind::Set(change))),
         None => Ok(Proof::query(Kind::Query)),
     }

@@ -1,13 +1,10 @@
-//! SET, RESET, SHOW and `SELECT set_config(…)`: what changes a session's settings, and how.
+//! SET, RESET and SHOW: what changes a session's settings, and how.
 //!
 //! <https://www.postgresql.org/docs/current/sql-set.html>
 
 use super::commands::transaction_modes;
 use super::cursor::Cursor;
-use super::kind::{
-    Assignment, ConfigValue, GatewayCommand, Kind, SetConfig, SettingChange, TransactionModes,
-    set_config_sql,
-};
+use super::kind::{Assignment, GatewayCommand, Kind, SettingChange, TransactionModes};
 use super::refusal::Refusal;
 use super::settings::{self, SettingVerdict};
 use super::tokens::{TokenKind, Tokens};
@@ -18,16 +15,11 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
         let modes = some_transaction_modes(cursor)?;
         return Ok(SettingChange::Characteristics(characteristics(modes)));
     }
-    if cursor.peek("session") && cursor.tokens().is(cursor.at() + 1, "authorization") {
-        return Err(refused("session_authorization"));
-    }
     // `SET local = 1` is not SQL: a setting of that name must be quoted.
     let local = cursor.eat("local");
-    if !local {
+    let names_login = cursor.tokens().is(cursor.at() + 1, "authorization");
+    if !local && !names_login {
         cursor.eat("session");
-    }
-    if cursor.peek("session") && cursor.tokens().is(cursor.at() + 1, "authorization") {
-        return Err(refused("session_authorization"));
     }
     if cursor.eat("transaction") {
         return transaction(cursor);
@@ -35,7 +27,7 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
     let target = target(cursor)?;
     if let Target::Default { name } = target {
         cursor.end()?;
-        check(&name, None)?;
+        check_reset(&name)?;
         return Ok(match local {
             true => SettingChange::SetLocal { name },
             false => SettingChange::Reset { name },
@@ -50,14 +42,15 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
     })
 }
 
-/// Reads what follows RESET. What a setting is reset to is the gateway's to say, so any may be.
+/// Reads what follows RESET.
 pub(super) fn reset(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
     let name = setting_name(cursor)?;
     cursor.end()?;
-    Ok(match name.as_str() {
-        "all" => SettingChange::ResetAll,
-        _ => SettingChange::Reset { name },
-    })
+    if name == "all" {
+        return Ok(SettingChange::ResetAll);
+    }
+    check_reset(&name)?;
+    Ok(SettingChange::Reset { name })
 }
 
 /// Reads what follows SHOW.
@@ -85,6 +78,7 @@ fn target(cursor: &mut Cursor<'_>) -> Result<Target, Refusal> {
         (&["schema"], "search_path"),
         (&["xml", "option"], "xmloption"),
         (&["role"], "role"),
+        (&["session", "authorization"], "session_authorization"),
     ] {
         // `SET role = x` is not SQL either, but `SET names = …` is a custom matter: let it be read.
         let before = *cursor;
@@ -122,7 +116,12 @@ fn target(cursor: &mut Cursor<'_>) -> Result<Target, Refusal> {
 /// `SET NAMES 'x'` and its like: one constant, DEFAULT, or (NAMES) nothing.
 fn special(cursor: &mut Cursor<'_>, name: &str) -> Result<Target, Refusal> {
     let name = name.to_owned();
-    if cursor.eat("default") || (name == "client_encoding" && cursor.peek_kind().is_none()) {
+    let is_default = match name.as_str() {
+        "client_encoding" if cursor.peek_kind().is_none() => true,
+        "role" => cursor.eat("none"),
+        _ => cursor.eat("default"),
+    };
+    if is_default {
         return Ok(Target::Default { name });
     }
     let mut replay = format!("SET {name} TO ").into_bytes();
@@ -258,136 +257,26 @@ fn characteristics(modes: TransactionModes) -> Vec<Assignment> {
     isolation.into_iter().chain(deferrable).collect()
 }
 
-fn check(name: &str, value: Option<&str>) -> Result<(), Refusal> {
+pub(super) fn check(name: &str, value: Option<&str>) -> Result<(), Refusal> {
     match settings::verdict(name, value) {
         SettingVerdict::Allowed => Ok(()),
         SettingVerdict::Refused => Err(refused(name)),
     }
 }
 
+/// A setting goes back to what the connection began with, so that one which may be set may also
+/// be reset, and one which may not was never changed.
+///
+/// `RESET transaction_read_only` is the reason to look at all: inside BEGIN READ ONLY it lets
+/// the transaction write (seen on PostgreSQL 15). RESET ALL leaves that one alone.
+fn check_reset(name: &str) -> Result<(), Refusal> {
+    match name {
+        // Back to the login role and to the encoding of the startup packet.
+        "role" | "session_authorization" | "client_encoding" => Ok(()),
+        name => check(name, None),
+    }
+}
+
 fn refused(name: &str) -> Refusal {
     Refusal::Setting { name: name.to_owned() }
-}
-
-/// Reads a query whose select list is calls of `set_config`, and of `current_setting` beside it.
-///
-/// `None` when the query does not call `set_config` at all.
-pub(super) fn select_set_config(tokens: &Tokens<'_>) -> Result<Option<SettingChange>, Refusal> {
-    let mentions = mentions(tokens);
-    if mentions == 0 {
-        return Ok(None);
-    }
-    let mut cursor = Cursor::new(*tokens, 0);
-    if !cursor.eat("select") {
-        return Err(Refusal::SetConfig);
-    }
-    let mut calls = Vec::new();
-    loop {
-        select_item(&mut cursor, &mut calls)?;
-        if !cursor.eat_kind(TokenKind::Comma) {
-            break;
-        }
-    }
-    let sure = cursor.peek_kind().is_none();
-    let is_tail = sure || cursor.peek("from") || cursor.peek("where");
-    let tail = tokens.from(cursor.at());
-    let is_told_by_rows = !(0..tail.len()).any(|at| tail.is_any(at, ROW_CHANGING_WORDS));
-    match is_tail && is_told_by_rows && calls.len() == mentions {
-        true => Ok(Some(SettingChange::SetConfig { calls, sure })),
-        false => Err(Refusal::SetConfig),
-    }
-}
-
-/// Words of clauses that add rows for which nothing ran, or drop rows for which something did.
-const ROW_CHANGING_WORDS: &[&str] = &[
-    "offset",
-    "limit",
-    "fetch",
-    "union",
-    "intersect",
-    "except",
-    "group",
-    "having",
-    "order",
-    "window",
-];
-
-/// How often the name of the function stands in the query.
-fn mentions(tokens: &Tokens<'_>) -> usize {
-    // Cheap first: most queries have no token of this length that begins like it.
-    let is_candidate = |index: &usize| {
-        tokens.is(*index, "set_config")
-            || tokens.kind(*index) == Some(TokenKind::QuotedName)
-                && tokens.bytes(*index) == b"\"set_config\""
-    };
-    (0..tokens.len()).filter(is_candidate).count()
-}
-
-/// `[pg_catalog.] set_config('name', value, is_local) [[AS] label]`, or `current_setting('name')`.
-fn select_item(cursor: &mut Cursor<'_>, calls: &mut Vec<SetConfig>) -> Result<(), Refusal> {
-    if cursor.eat("pg_catalog") {
-        cursor.eat_kind(TokenKind::Dot);
-    }
-    let is_set = match cursor.name().ok().as_deref() {
-        Some("set_config") => true,
-        Some("current_setting") => false,
-        _ => return Err(Refusal::SetConfig),
-    };
-    let expect = |cursor: &mut Cursor<'_>, kind| match cursor.eat_kind(kind) {
-        true => Ok(()),
-        false => Err(Refusal::SetConfig),
-    };
-    expect(cursor, TokenKind::Open)?;
-    let name = string_value(cursor.tokens(), cursor.at()).ok_or(Refusal::SetConfig)?;
-    cursor.skip();
-    if is_set {
-        expect(cursor, TokenKind::Comma)?;
-        let call = set_config_call(cursor, name.to_ascii_lowercase())?;
-        calls.push(call);
-    } else if cursor.eat_kind(TokenKind::Comma) && !cursor.eat_any(&["true", "false"]) {
-        return Err(Refusal::SetConfig);
-    }
-    expect(cursor, TokenKind::Close)?;
-    if cursor.eat("as") {
-        return cursor.name().map(drop);
-    }
-    let is_clause = cursor.peek("from") || cursor.peek("where");
-    if !is_clause && cursor.tokens().is_name(cursor.at()) {
-        cursor.skip();
-    }
-    Ok(())
-}
-
-/// The arguments behind the setting's name.
-fn set_config_call(cursor: &mut Cursor<'_>, name: String) -> Result<SetConfig, Refusal> {
-    let tokens = *cursor.tokens();
-    let at = cursor.at();
-    let (value, known) = match tokens.kind(at) {
-        Some(TokenKind::String) => {
-            let replay = set_config_sql(&name, tokens.bytes(at));
-            (ConfigValue::Constant { replay }, string_value(&tokens, at))
-        }
-        Some(TokenKind::Parameter) => {
-            let number = tokens.bytes(at).strip_prefix(b"$").and_then(|digits| {
-                str::from_utf8(digits).ok()?.parse::<u16>().ok().filter(|number| *number > 0)
-            });
-            (ConfigValue::Parameter(number.ok_or(Refusal::SetConfig)?), None)
-        }
-        _ => return Err(Refusal::SetConfig),
-    };
-    cursor.skip();
-    if !cursor.eat_kind(TokenKind::Comma) {
-        return Err(Refusal::SetConfig);
-    }
-    let literal = string_value(&tokens, cursor.at());
-    let local = match literal.as_deref() {
-        Some("t" | "true" | "on") => true,
-        Some("f" | "false" | "off") => false,
-        _ if tokens.is(cursor.at(), "true") => true,
-        _ if tokens.is(cursor.at(), "false") => false,
-        _ => return Err(Refusal::SetConfig),
-    };
-    cursor.skip();
-    check(&name, known.as_deref())?;
-    Ok(SetConfig { name, local, value })
 }

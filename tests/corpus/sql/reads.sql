@@ -39,7 +39,7 @@ SELECT 1 --\n, 2
 SELECT 1 >-- DELETE FROM t;\n 2
 SELECT 1 +/* ; */ 2
 SELECT 1., .5, 1.5, 1e5, 1.e-5, 1_000, 0x1F, 0o17, 0b01, 1_0.0_1
-SELECT a[1:2], a[:], b[1..2] FROM t
+SELECT a[1:2], a[:], b[:1] FROM t
 SELECT -1, +1, - -1, a<-1, a=-1, a@-1, !!1, |/ 2 FROM t
 SELECT a ?| b, a ? 'k', a @> b, a #>> c, a->>'d' FROM t
 SELECT t.update, t.delete, t.insert, t.into, t.share, t.merge FROM t
@@ -56,7 +56,7 @@ SELECT CASE delete WHEN update THEN insert ELSE merge END FROM t
 SELECT share FROM holdings JOIN share ON share.id = holdings.share
 SELECT DISTINCT update FROM t
 SELECT DISTINCT ON (a) a, b FROM t ORDER BY a
-SELECT * FROM t FETCH FIRST 5 ROWS WITH TIES
+SELECT * FROM t ORDER BY 1 FETCH FIRST 5 ROWS WITH TIES
 SELECT * FROM t OFFSET 5 LIMIT 3
 SELECT * FROM a NATURAL JOIN b CROSS JOIN LATERAL (SELECT 1) c LEFT JOIN d USING (x)
 SELECT * FROM ROWS FROM (generate_series(1, 2), generate_series(1, 3)) WITH ORDINALITY
@@ -99,7 +99,7 @@ SELECT 'x'::regclass::oid
 select pg_catalog.version()
 select current_schema()
 select cast('test plain returns' as varchar(60)) as anon_1
-select relname from pg_class c join pg_namespace n on n.oid=c.relnamespace where pg_catalog.pg_table_is_visible(c.oid) and relname=%(name)s
+select relname from pg_class c join pg_namespace n on n.oid=c.relnamespace where pg_catalog.pg_table_is_visible(c.oid) and relname='a'
 SELECT typname, typinput='array_in'::regproc as is_array, typtype, typdelim FROM pg_type
 SELECT t.oid, t.typname FROM pg_catalog.pg_type t LEFT JOIN (select ns.oid as nspoid, ns.nspname, r.r from pg_namespace as ns join ( select s.r, (current_schemas(false))[s.r] as nspname from generate_series(1, array_upper(current_schemas(false), 1)) as s(r) ) as r using ( nspname ) ) as sp ON sp.nspoid = typnamespace WHERE typname = $1 ORDER BY sp.r, pg_type.oid DESC
 SELECT a.attname, i.indisprimary, (information_schema._pg_expandarray(i.indkey)).n FROM pg_index i, pg_attribute a
@@ -215,6 +215,12 @@ RESET search_path
 RESET TIME ZONE
 RESET SESSION AUTHORIZATION
 RESET ROLE
+RESET client_encoding
+SET ROLE NONE
+SET SESSION AUTHORIZATION DEFAULT
+SET SESSION SESSION AUTHORIZATION DEFAULT
+SET LOCAL SESSION AUTHORIZATION DEFAULT
+SET NAMES
 SELECT set_config('search_path', '', false)
 SELECT pg_catalog.set_config('search_path', '', false);
 SELECT set_config('bytea_output','hex',false) FROM pg_show_all_settings() WHERE name = 'bytea_output'

@@ -117,7 +117,19 @@ SET DEFAULT_TRANSACTION_READ_ONLY TO OFF
 SET transaction_read_only TO 0
 SET standard_conforming_strings = off
 SET backslash_quote = on
+RESET transaction_read_only
+RESET "transaction_read_only"
+RESET Transaction_Read_Only
+RESET default_transaction_read_only
+RESET standard_conforming_strings
+RESET session_replication_role
+SET transaction_read_only TO DEFAULT
+SET LOCAL transaction_read_only = DEFAULT
+SET default_transaction_read_only TO DEFAULT
+SET standard_conforming_strings TO DEFAULT
 SET SESSION AUTHORIZATION postgres
+SET SESSION SESSION AUTHORIZATION postgres
+SET ROLE "none"
 SET LOCAL SESSION AUTHORIZATION 'postgres'
 SET ROLE postgres
 SET LOCAL ROLE 'postgres'
