@@ -273,6 +273,8 @@ impl Analyzer {
                 rest.get(..rest.iter().take_while(|byte| is_part(byte)).count()).unwrap_or(rest)
             }
             LexErrorReason::EmptyName => rest.get(..2).unwrap_or(rest),
+            // A message with a zero byte in it would end there, and the frame would not.
+            LexErrorReason::Nul => &[],
             _ => rest,
         };
         Refusal::Syntax(SyntaxError::new(what, text, error.start, near))
