@@ -120,9 +120,7 @@ pub fn put_lead_in(
     ledger: &mut Ledger,
     out: &mut BytesMut,
 ) {
-    if connection.carried != *state.settings() {
-        let mut text = BytesMut::new();
-        state.settings().put_difference(&connection.carried, &mut text);
+    for text in state.settings().difference(&connection.carried) {
         put_query(out, &text);
         ledger.owe(Owed::Errand(Errand::Settings));
     }

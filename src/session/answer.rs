@@ -264,14 +264,13 @@ impl Session {
     }
 
     fn key(&self, read: &ReadStatement, types: &[u8], arguments: &[u8]) -> Result<Key, Bypass> {
-        let settings = self.state.settings().cache_key();
         let oids = types.get(2..).unwrap_or_default().as_chunks::<4>().0;
         let oids = oids.iter().map(|oid| u32::from_be_bytes(*oid)).collect::<Vec<_>>();
         self.shared.cache.key(&KeyParts {
             database: self.shared.database.as_bytes(),
             role: self.shared.role.as_bytes(),
             user: self.user.as_bytes(),
-            settings: &settings,
+            settings: self.state.settings().cache_key(),
             text: read.text(),
             parameter_types: &oids,
             arguments,

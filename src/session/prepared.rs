@@ -51,29 +51,45 @@ impl Statement {
 const STATEMENT_BYTES: usize = 256;
 
 /// The named statements of all sessions, equal ones once.
+///
+/// Equal are those with one text, one list of types, and settings that read the text alike:
+/// PostgreSQL reads the constants of a statement when it prepares it, and `'01/02/2003'` is
+/// another day under another `DateStyle`.
 #[derive(Debug, Default)]
 pub struct Interner {
     // A lock because all sessions share it; held for one look-up, on a named Parse alone.
-    statements: Mutex<HashMap<(Bytes, Bytes), Weak<Statement>>>,
+    statements: Mutex<HashMap<Interned, Weak<Statement>>>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Interned {
+    text: Bytes,
+    types: Bytes,
+    settings: Bytes,
 }
 
 impl Interner {
-    /// The statement of this text and these types.
+    /// The statement of this text and these types under these settings.
     #[must_use]
-    pub fn intern(&self, read: Option<ReadStatement>, types: Bytes) -> Arc<Statement> {
+    pub fn intern(
+        &self,
+        read: Option<ReadStatement>,
+        types: Bytes,
+        settings: Bytes,
+    ) -> Arc<Statement> {
         let Some(read) = read else { return Statement::new(None, types) };
         let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (read.text().clone(), types);
+        // The frame that the types came in may be large: keep them alone.
+        let types = Bytes::copy_from_slice(&types);
+        let key = Interned { text: read.text().clone(), types, settings };
         if let Some(statement) = statements.get(&key).and_then(Weak::upgrade) {
             return statement;
         }
-        // The frame that the text came in may be large: keep the text alone.
-        let (text, types) = (Bytes::copy_from_slice(&key.0), Bytes::copy_from_slice(&key.1));
-        let statement = Statement::new(Some(read), types.clone());
+        let statement = Statement::new(Some(read), key.types.clone());
         if statements.len() >= statements.capacity() {
             statements.retain(|_, statement| statement.strong_count() > 0);
         }
-        statements.insert((text, types), Arc::downgrade(&statement));
+        statements.insert(key, Arc::downgrade(&statement));
         statement
     }
 }

@@ -129,7 +129,10 @@ impl Session {
             return Err(GatewayError::PreparedTooLarge { bytes_max });
         }
         let statement = match is_named {
-            true => self.shared.interner.intern(read, parse.types),
+            true => {
+                let settings = self.state.settings().cache_key().clone();
+                self.shared.interner.intern(read, parse.types, settings)
+            }
             false => Statement::new(read, parse.types),
         };
         self.prepared.on_asked(parse.name, Some(Arc::clone(&statement)));

@@ -1,6 +1,7 @@
 //! What upstreams report of their settings: `ParameterStatus`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,11 +9,20 @@ use crate::wire::backend::put_parameter_status;
 
 /// The reported settings of one connection, or those that a client was told last.
 ///
-/// A handful of short names and values; cloning shares them.
+/// A handful of short names and values; cloning shares them, and equal ones mostly compare by
+/// pointer: this is asked once an exchange.
 ///
 /// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parameters(BTreeMap<Bytes, Bytes>);
+#[derive(Clone, Debug, Default)]
+pub struct Parameters(Arc<BTreeMap<Bytes, Bytes>>);
+
+impl PartialEq for Parameters {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for Parameters {}
 
 impl Parameters {
     /// Takes in a `ParameterStatus` body: two strings, each with its zero byte.
@@ -23,7 +33,7 @@ impl Parameters {
         let (name, rest) = body.split_at(end);
         let value = rest.get(1..)?.strip_suffix(b"\0")?;
         let (name, value) = (Bytes::copy_from_slice(name), Bytes::copy_from_slice(value));
-        self.0.insert(name.clone(), value.clone());
+        Arc::make_mut(&mut self.0).insert(name.clone(), value.clone());
         Some((name, value))
     }
 
@@ -35,14 +45,14 @@ impl Parameters {
 
     /// Appends a `ParameterStatus` for each one.
     pub fn put_all(&self, out: &mut BytesMut) {
-        for (name, value) in &self.0 {
+        for (name, value) in self.0.iter() {
             put_parameter_status(out, name, value);
         }
     }
 
     /// Appends a `ParameterStatus` for each value that `told` does not have yet.
     pub fn put_changes_since(&self, told: &Self, out: &mut BytesMut) {
-        for (name, value) in &self.0 {
+        for (name, value) in self.0.iter() {
             if told.0.get(name) != Some(value) {
                 put_parameter_status(out, name, value);
             }
