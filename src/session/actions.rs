@@ -111,6 +111,18 @@ impl Action {
             Self::Invent(_) | Self::Confirm(_) | Self::Refuse(_) | Self::Sync | Self::Flush
         )
     }
+
+    /// Whether it is a PREPARE of that name.
+    #[must_use]
+    pub fn prepares_by_sql(&self, name: &str) -> bool {
+        let (Self::Execute { effect, .. }
+        | Self::Late { effect, .. }
+        | Self::Simple { effect, .. }) = self
+        else {
+            return false;
+        };
+        matches!(effect.as_deref(), Some(Effect::SqlPrepared(prepared)) if prepared == name)
+    }
 }
 
 /// Appends what brings `connection` to where the session is: its settings, its deferred BEGIN.

@@ -42,7 +42,7 @@ impl Session {
         if let Err(refusal) = self.shared.check_catalog(read).await {
             return self.refuse(GatewayError::Refused(refusal)).await;
         }
-        let plan = self.decide(read, false);
+        let plan = self.decide(read, &[]);
         match self.answer_locally(&plan) {
             Ok(None) => {}
             Ok(Some(told)) => {
@@ -96,8 +96,7 @@ impl Session {
             }
         }
         for read in reads {
-            let has_upstream = actions.iter().any(Action::is_upstream);
-            let plan = self.decide(read, has_upstream);
+            let plan = self.decide(read, &actions);
             match self.answer_locally(&plan) {
                 Ok(None) => {}
                 Ok(Some(told)) => {
@@ -283,7 +282,7 @@ impl Session {
         actions: &[Action],
         flight: Option<Flight>,
     ) -> Result<(), GatewayError> {
-        self.tee = flight.map(|flight| Tee::new(flight, self.shared.cache.entry_bytes_max()));
+        self.tee = flight.map(|flight| Tee::new(flight, &self.shared.cache));
         let outcome = self.run(actions).await;
         self.tee = None;
         outcome

@@ -36,31 +36,46 @@ pub struct View {
     pub caches_clock_functions: bool,
 }
 
-/// Decides. `is_virtual` says whether a prepared statement of that name is the gateway's to know.
+/// Who knows a prepared statement of some name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knower {
+    /// The gateway: it came as a `Parse`.
+    Gateway,
+    /// The connection: it came as SQL text.
+    Connection,
+    /// Nobody.
+    Nobody,
+}
+
+/// Decides. `knower` says who knows a prepared statement.
 pub fn decide(
     read: &ReadStatement,
     state: &State,
     view: View,
-    is_virtual: impl Fn(&str) -> bool,
+    knower: impl Fn(&str) -> Knower,
 ) -> Plan {
     let is_free = !view.holds_connection && state.pin().is_none();
     match (read.kind(), state.block()) {
         (kind, Block::DeferredFailed) => in_failed_deferred(kind),
         (Kind::Begin(modes), Block::None) if is_free => Plan::Defer(*modes),
-        (Kind::Commit { chain: false }, Block::Deferred(_)) => Plan::EndDeferred("COMMIT"),
-        (Kind::Rollback { chain: false }, Block::Deferred(_)) => Plan::EndDeferred("ROLLBACK"),
+        (Kind::Commit { chain: false }, Block::Deferred(_)) if is_free => {
+            Plan::EndDeferred("COMMIT")
+        }
+        (Kind::Rollback { chain: false }, Block::Deferred(_)) if is_free => {
+            Plan::EndDeferred("ROLLBACK")
+        }
         (Kind::Gateway(_), Block::Failed) => Plan::Fail(GatewayError::InFailedBlock),
         (Kind::Gateway(command), _) => Plan::Answer(command.clone()),
         (Kind::Deallocate { .. }, Block::Failed) => Plan::Fail(GatewayError::InFailedBlock),
-        (Kind::Deallocate { name: Some(name) }, _) => match state.is_sql_prepared(name) {
-            true => Plan::Forward(Bypass::NotAQuery),
-            false if is_virtual(name) => Plan::Deallocate(Some(name.clone())),
-            false => Plan::Fail(GatewayError::UnknownStatement(name.clone())),
+        (Kind::Deallocate { name: Some(name) }, _) => match knower(name) {
+            Knower::Connection => Plan::Forward(Bypass::NotAQuery),
+            Knower::Gateway => Plan::Deallocate(Some(name.clone())),
+            Knower::Nobody => Plan::Fail(GatewayError::UnknownStatement(name.clone())),
         },
         (Kind::Deallocate { name: None }, _) if is_free => Plan::Deallocate(None),
         (Kind::Discard(Discard::All), Block::None) if is_free => Plan::Discard,
         (Kind::Execute { name } | Kind::ExplainExecute { name }, _)
-            if !state.is_sql_prepared(name) =>
+            if knower(name) != Knower::Connection =>
         {
             Plan::Fail(GatewayError::UnknownStatement(name.clone()))
         }
@@ -94,5 +109,123 @@ fn bypass(read: &ReadStatement, state: &State, view: View) -> Option<Bypass> {
         None if state.has_settings_in_block() => Some(Bypass::SettingsInBlock),
         None if state.pin().is_some() => Some(Bypass::Pinned),
         None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::sql::analyze::{Analysis, Analyzer, Config};
+    use crate::upstream::settings::Settings;
+
+    fn state(block: u8) -> State {
+        let mut state = State::new(Settings::default());
+        match block {
+            b'd' => state.on_deferred(TransactionModes::default()),
+            b'f' => {
+                state.on_deferred(TransactionModes::default());
+                state.on_gateway_error();
+            }
+            status => state.on_ready(status, &mut Settings::default()).unwrap(),
+        }
+        state
+    }
+
+    fn plan(sql: &'static str, block: u8) -> String {
+        let analyzer = Analyzer::new(Config::default());
+        let Analysis::Read(read) = analyzer.analyze(&Bytes::from_static(sql.as_bytes())) else {
+            return "refused".to_owned();
+        };
+        let view =
+            View { holds_connection: matches!(block, b'T' | b'E'), caches_clock_functions: true };
+        let knower = |name: &str| match name {
+            "mine" => Knower::Gateway,
+            "sql" => Knower::Connection,
+            _ => Knower::Nobody,
+        };
+        match decide(&read, &state(block), view, knower) {
+            Plan::Fail(error) => format!("fail: {}", error.label()),
+            Plan::Defer(_) => "defer".to_owned(),
+            Plan::EndDeferred(tag) => format!("end: {tag}"),
+            Plan::Answer(_) => "answer".to_owned(),
+            Plan::Deallocate(name) => format!("deallocate: {name:?}"),
+            Plan::Discard => "discard".to_owned(),
+            Plan::Cached => "cached".to_owned(),
+            Plan::Forward(bypass) => format!("forward: {}", bypass.as_str()),
+        }
+    }
+
+    /// One row a rule: the statement, the block (`I`, `T`, `E` as upstream says; `d` deferred,
+    /// `f` deferred and failed), the plan.
+    #[test]
+    fn every_rule() {
+        let cases = [
+            ("select 1", b'I', "cached"),
+            ("select 1", b'd', "cached"),
+            ("select 1", b'T', "cached"),
+            ("select 1", b'E', "forward: not_a_query"),
+            ("select 1", b'f', "fail: in_failed_block"),
+            ("select random()", b'I', "forward: volatile_function"),
+            ("select now()", b'I', "cached"),
+            ("select now()", b'T', "forward: clock_function"),
+            ("begin", b'I', "defer"),
+            ("begin", b'd', "forward: not_a_query"),
+            ("begin", b'T', "forward: not_a_query"),
+            ("commit", b'I', "forward: not_a_query"),
+            ("commit", b'd', "end: COMMIT"),
+            ("commit and chain", b'd', "forward: not_a_query"),
+            ("commit", b'f', "end: ROLLBACK"),
+            ("commit", b'T', "forward: not_a_query"),
+            ("rollback", b'd', "end: ROLLBACK"),
+            ("rollback to s", b'f', "fail: unknown_savepoint"),
+            ("rollback to s", b'E', "forward: not_a_query"),
+            ("savepoint s", b'd', "forward: not_a_query"),
+            ("show pgsluice.cache", b'I', "answer"),
+            ("show pgsluice.cache", b'E', "fail: in_failed_block"),
+            ("select pgsluice_cache_reset()", b'd', "answer"),
+            ("deallocate mine", b'I', "deallocate: Some(\"mine\")"),
+            ("deallocate mine", b'E', "fail: in_failed_block"),
+            ("deallocate other", b'I', "fail: unknown_statement"),
+            ("deallocate sql", b'I', "forward: not_a_query"),
+            ("execute sql", b'I', "forward: not_a_query"),
+            ("execute mine", b'I', "fail: unknown_statement"),
+            ("deallocate all", b'I', "deallocate: None"),
+            ("deallocate all", b'T', "forward: not_a_query"),
+            ("discard all", b'I', "discard"),
+            ("discard all", b'd', "forward: not_a_query"),
+            ("execute other", b'I', "fail: unknown_statement"),
+            ("prepare p as select 1", b'I', "forward: not_a_query"),
+            ("set datestyle to iso", b'I', "forward: not_a_query"),
+            ("delete from t", b'I', "refused"),
+        ];
+        for (sql, block, expected) in cases {
+            assert_eq!(plan(sql, block), expected, "{sql} in {}", char::from(block));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_or_changed_settings_keep_a_block_out_of_the_cache() {
+        use crate::session::state::{Change, Effect};
+        let read = |sql: &'static [u8]| match Analyzer::new(Config::default())
+            .analyze(&Bytes::from_static(sql))
+        {
+            Analysis::Read(read) => read,
+            other => panic!("{other:?}"),
+        };
+        let view = View { holds_connection: true, caches_clock_functions: true };
+        let mut carried = Settings::default();
+        let effects = [
+            (Effect::Isolation { is_snapshot: true }, "snapshot_block"),
+            (Effect::Local, "settings_in_block"),
+            (Effect::Settings(vec![Change::ResetAll]), "settings_in_block"),
+        ];
+        for (effect, label) in effects {
+            let mut state = state(b'T');
+            state.on_effect(effect, b"SET", &mut carried);
+            let plan = decide(&read(b"select 1"), &state, view, |_| Knower::Nobody);
+            assert!(matches!(plan, Plan::Forward(bypass) if bypass.as_str() == label), "{plan:?}");
+        }
     }
 }

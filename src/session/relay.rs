@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep_until};
 use super::ledger::{Errand, Owed, Pass, Step};
 use super::state::Effect;
 use super::{Phase, Session};
-use crate::cache::{Entry, Flight};
+use crate::bypass::Bypass;
+use crate::cache::{Cache, Entry, Flight};
 use crate::error::GatewayError;
 use crate::upstream::pool::Lease;
 use crate::wire::backend;
@@ -22,12 +23,14 @@ pub(super) struct Tee {
     description: BytesMut,
     rows: BytesMut,
     bytes_max: usize,
+    cache: Cache,
 }
 
 impl Tee {
-    pub(super) fn new(flight: Flight, bytes_max: usize) -> Self {
+    pub(super) fn new(flight: Flight, cache: &Cache) -> Self {
         let (description, rows) = (BytesMut::new(), BytesMut::new());
-        Self { flight: Some(flight), description, rows, bytes_max }
+        let bytes_max = cache.entry_bytes_max();
+        Self { flight: Some(flight), description, rows, bytes_max, cache: cache.clone() }
     }
 
     fn on_description(&mut self, message: &[u8]) {
@@ -37,13 +40,14 @@ impl Tee {
     fn on_rows(&mut self, bytes: &[u8]) {
         match self.description.len() + self.rows.len() + bytes.len() > self.bytes_max {
             false => self.rows.extend_from_slice(bytes),
-            true => self.decline(),
+            true => self.decline(Bypass::EntryTooLarge),
         }
     }
 
     /// The reply cannot be stored: those who wait for it learn so at once.
-    fn decline(&mut self) {
+    fn decline(&mut self, why: Bypass) {
         if let Some(flight) = self.flight.take() {
+            self.cache.on_bypass(why);
             flight.decline();
         }
         self.rows = BytesMut::new();
@@ -157,7 +161,7 @@ impl Session {
             }
             Step::ErrandFailed(errand) => return Err(errand_failed(errand, body)),
             Step::Fails(shift, void) => {
-                self.tee = None;
+                self.void_tee();
                 match shift {
                     0 => self.client.out.extend_from_slice(message),
                     shift => put_shifted(&mut self.client.out, body, shift),
@@ -165,7 +169,7 @@ impl Session {
                 self.on_void(&void);
             }
             Step::Poisoned(told, void) => {
-                self.tee = None;
+                self.void_tee();
                 self.client.out.extend_from_slice(&told);
                 self.on_void(&void);
             }
@@ -185,6 +189,13 @@ impl Session {
         }
     }
 
+    /// The reply is an error: nothing to store.
+    fn void_tee(&mut self) {
+        if let Some(mut tee) = self.tee.take() {
+            tee.decline(Bypass::NotComplete);
+        }
+    }
+
     fn pass(&mut self, tag: u8, message: &[u8], is_relayed: bool) {
         if is_relayed {
             self.client.out.extend_from_slice(message);
@@ -193,7 +204,7 @@ impl Session {
             (Some(tee), b'T') => tee.on_description(message),
             (Some(tee), b'C') => tee.on_rows(message),
             // An empty query, a suspended portal, COPY: nothing to store.
-            (Some(tee), b'I' | b's' | b'H') => tee.decline(),
+            (Some(tee), b'I' | b's' | b'H') => tee.decline(Bypass::NotComplete),
             _ => {}
         }
     }

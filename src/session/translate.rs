@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::actions::Action;
 use super::ledger::Pass;
-use super::plan::{self, Plan, View};
+use super::plan::{self, Knower, Plan, View};
 use super::portals::Portal;
 use super::prepared::Statement;
 use super::state::{Block, Effect};
@@ -36,12 +36,6 @@ pub(super) struct Translated {
     pub executes: usize,
     /// Why the cache is not asked.
     pub bypass: Option<Bypass>,
-}
-
-impl Translated {
-    fn has_upstream(&self) -> bool {
-        self.actions.iter().any(Action::is_upstream)
-    }
 }
 
 impl Session {
@@ -207,7 +201,7 @@ impl Session {
             translated.actions.push(Action::Invent(EMPTY_QUERY));
             return Ok(());
         };
-        let plan = self.decide(read, translated.has_upstream());
+        let plan = self.decide(read, &translated.actions);
         if let Some(told) = self.answer_locally(&plan)? {
             translated.actions.push(Action::Invent(told));
             return Ok(());
@@ -226,13 +220,21 @@ impl Session {
         Ok(())
     }
 
-    /// Decides on one statement, given whether others before it go upstream.
-    pub(super) fn decide(&self, read: &ReadStatement, has_upstream: bool) -> Plan {
+    /// Decides on one statement, given what comes before it in the same exchange.
+    pub(super) fn decide(&self, read: &ReadStatement, before: &[Action]) -> Plan {
         let view = View {
-            holds_connection: self.link.is_some() || has_upstream,
+            holds_connection: self.link.is_some() || before.iter().any(Action::is_upstream),
             caches_clock_functions: self.shared.cache.caches_clock_functions(),
         };
-        plan::decide(read, &self.state, view, |name| self.prepared.is_named(name.as_bytes()))
+        let is_sql_prepared = |name: &str| {
+            self.state.is_sql_prepared(name)
+                || before.iter().any(|action| action.prepares_by_sql(name))
+        };
+        plan::decide(read, &self.state, view, |name| match name {
+            name if is_sql_prepared(name) => Knower::Connection,
+            name if self.prepared.is_named(name.as_bytes()) => Knower::Gateway,
+            _ => Knower::Nobody,
+        })
     }
 
     /// Carries out what needs no upstream; the reply to the execution, if that is so.
