@@ -155,22 +155,13 @@ impl Client {
     }
 
     async fn read(&mut self) -> io::Result<usize> {
-        let Socket::Plain(socket) = &mut self.socket else {
-            self.input.reserve(READ_BYTES);
-            return self.socket.read_buf(&mut self.input).await;
-        };
-        loop {
+        if let Socket::Plain(socket) = &self.socket {
+            // No buffer is held while there is nothing to read.
             socket.readable().await?;
-            self.input.reserve(READ_BYTES);
-            match socket.try_read_buf(&mut self.input) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.input.is_empty() {
-                        self.input = BytesMut::new();
-                    }
-                }
-                read => return read,
-            }
         }
+        self.input.reserve(READ_BYTES);
+        // Unlike `try_read`, this takes a short read for a drained socket and saves asking again.
+        self.socket.read_buf(&mut self.input).await
     }
 }
 

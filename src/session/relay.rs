@@ -212,7 +212,10 @@ impl Session {
     fn on_settled(&mut self, owed: Owed, tag: u8, body: &[u8]) {
         match owed {
             Owed::Parse(Pass::Relay, _) => self.prepared.on_confirmed(),
-            Owed::Execute(Some(effect)) if tag == b'C' => self.on_effect(*effect, body),
+            // A row limit suspends the portal (`s`) after the statement has had its effect.
+            Owed::Execute(Some(effect)) if matches!(tag, b'C' | b's') => {
+                self.on_effect(*effect, body);
+            }
             Owed::Errand(Errand::Settings) => {
                 if let Some(lease) = &mut self.link {
                     lease.carried = self.state.settings().clone();
