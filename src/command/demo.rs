@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
@@ -31,7 +32,8 @@ pub fn demo(port: u16, sources: &Sources) -> Result<(), String> {
     let mut stop = Box::pin(stop);
 
     let started = runtime.block_on(async {
-        let mut starting = tokio::task::spawn_blocking(start);
+        let bindir = sources.lookup(PG_BINDIR).map(PathBuf::from);
+        let mut starting = tokio::task::spawn_blocking(move || start(bindir));
         tokio::select! {
             started = &mut starting => Some(started),
             // The servers' own programs end by the same Ctrl-C; what was started is dropped.
@@ -54,9 +56,9 @@ pub fn demo(port: u16, sources: &Sources) -> Result<(), String> {
     outcome
 }
 
-/// Starts the servers; blocks for some seconds.
-fn start() -> Result<Demo, String> {
-    let config = DemoConfig { bindir: None, parent: std::env::temp_dir() };
+/// Starts the servers of the programs in `bindir`; blocks for some seconds.
+fn start(bindir: Option<PathBuf>) -> Result<Demo, String> {
+    let config = DemoConfig { bindir, parent: std::env::temp_dir() };
     demo::start(&config, &mut |line| say(line)).map_err(|error| error.to_string())
 }
 
@@ -165,6 +167,9 @@ fn say(text: &str) {
 
 /// What the demo decides for itself.
 const OWN_PREFIXES: [&str; 5] = ["UPSTREAM_", "REPLICAS", "AUTH_", "LISTEN_", "TLS_"];
+
+/// The variable that names the folder of the server's programs, for the demo and the tests.
+const PG_BINDIR: &str = "PG_BINDIR";
 
 const USER: &str = "demo";
 const PASSWORD: &str = "demo";
