@@ -1,16 +1,58 @@
-//! A PostgreSQL gateway: read-only endpoint, pooler and cache.
+//! A PostgreSQL gateway: a read-only endpoint that proves it, a pooler and a cache.
+//!
+//! One statement's life, and the file that tells each part of it:
+//!
+//! ```text
+//!   client bytes ─► wire::frame ─► sql::analyze ─► session::plan ─┬─► an answer of our own
+//!                   whole, bounded  a proven read   the policy    ├─► cache ──────────┐
+//!                                   or a refusal                  └─► upstream ─► relay┤
+//!   client bytes ◄─────────────── session (the spine) ◄────────────────────────────────┘
+//! ```
+//!
+//! Start with [`session`]: its `serve` takes messages, and one function a protocol answers them.
+//! The same journey in prose is `docs/life-of-a-query.md`, the map `docs/ARCHITECTURE.md`.
+//!
+//! Modules are listed in reading order, which is their order of dependence: each may use those
+//! above it and none below. `tests/it/architecture.rs` fails when that stops being true.
 
-pub mod bypass;
-pub mod cache;
-pub mod command;
-pub mod config;
-pub mod demo;
-pub mod error;
-pub mod secret;
-pub mod server;
-pub mod session;
-pub mod sql;
+// PostgreSQL's error codes, by their names.
 pub mod sqlstate;
+
+// Values that no log shows.
+pub mod secret;
+
+// Why a read went past the cache: every reason there is.
+pub mod bypass;
+
+// How log lines look and which are written.
 pub mod telemetry;
-pub mod upstream;
+
+// The protocol's messages: exact frames, strict bodies, replies of our own.
 pub mod wire;
+
+// What an SQL text was proven to be: the lexer, the proof, the functions, the tree.
+pub mod sql;
+
+// Replies stored as the bytes they were, and reads in flight.
+pub mod cache;
+
+// Connections to PostgreSQL: signing in, pooling, cancelling, and what each one carries.
+pub mod upstream;
+
+// What can go wrong in a session, and how each of it is told: one row an error.
+pub mod error;
+
+// One client's conversation, from sign-in to goodbye: the spine.
+pub mod session;
+
+// Accepting clients, TLS, authentication, limits, draining.
+pub mod server;
+
+// The settings: one list of them, where they come from, what is wrong with them.
+pub mod config;
+
+// Throwaway PostgreSQL servers, for the demo and the tests.
+pub mod demo;
+
+// The command line and the commands behind it.
+pub mod command;
