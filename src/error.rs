@@ -224,7 +224,8 @@ impl GatewayError {
 }
 
 /// What `SHOW pgsluice.…` knows.
-pub const KNOWN_SHOWS: [&str; 3] = ["pgsluice.cache", "pgsluice.pools", "pgsluice.version"];
+pub const KNOWN_SHOWS: [&str; 4] =
+    ["pgsluice.bypasses", "pgsluice.cache", "pgsluice.pools", "pgsluice.version"];
 
 impl fmt::Display for GatewayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

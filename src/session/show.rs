@@ -14,6 +14,7 @@ pub fn describe(command: &GatewayCommand) -> Option<TextTable> {
         }
         GatewayCommand::CacheReset { .. } => vec!["pgsluice_cache_reset"],
         GatewayCommand::Show(name) => match name.as_str() {
+            "bypasses" => vec!["reason", "reads"],
             "cache" => vec!["entries", "bytes", "hits", "misses", "hit_ratio"],
             "pools" => {
                 vec!["upstream", "open", "idle", "acquires", "releases", "connects", "closes"]
@@ -41,6 +42,7 @@ pub fn answer(command: &GatewayCommand, shared: &Shared) -> Result<TextTable, Ga
             "SELECT 1".clone_into(&mut table.tag);
         }
         GatewayCommand::Show(name) => match name.as_str() {
+            "bypasses" => table.rows.extend(bypass_rows(shared)),
             "cache" => table.rows.push(cache_row(shared)),
             "pools" => table.rows.extend(shared.upstreams.iter().map(|upstream| {
                 let (open, idle) = upstream.open_and_idle();
@@ -55,6 +57,11 @@ pub fn answer(command: &GatewayCommand, shared: &Shared) -> Result<TextTable, Ga
         },
     }
     Ok(table)
+}
+
+fn bypass_rows(shared: &Shared) -> impl Iterator<Item = Vec<String>> {
+    let bypasses = shared.cache.stats().bypasses;
+    bypasses.into_iter().map(|(reason, reads)| vec![reason.as_str().to_owned(), reads.to_string()])
 }
 
 fn cache_row(shared: &Shared) -> Vec<String> {
