@@ -11,7 +11,7 @@ help: ## This list
 demo: ## A throwaway primary and replica with sample data, and pgsluice in front of them
 	@scripts/install-deps demo
 	$(CARGO) build --release --locked
-	@exec target/release/pgsluice demo
+	@exec "$${CARGO_TARGET_DIR:-target}/release/pgsluice" demo
 
 test: ## Every test: units, conversations, real PostgreSQL, drivers
 	@scripts/install-deps test
