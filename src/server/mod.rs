@@ -20,7 +20,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, sleep, timeout};
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{info, info_span, warn};
 
 use self::admit::Admission;
 use self::config::{AuthConfig, ServerConfig};
@@ -309,18 +309,19 @@ impl Gateway {
             user: client.user,
             database: client.database,
             parameters: client.parameters,
+            span,
         };
         let _admitted = match admitted {
             Ok(admitted) => admitted,
             Err(limit) => {
                 let error = GatewayError::TooManySessions(limit);
-                return arrival.turn_away(&error).instrument(span).await;
+                return arrival.turn_away(&error).await;
             }
         };
         let control = Arc::clone(&entered.control);
         let begun = Box::pin(Session::begin(arrival, self.shared, control));
-        if let Some(session) = begun.instrument(span.clone()).await {
-            session.serve().instrument(span).await;
+        if let Some(session) = begun.await {
+            session.serve().await;
         }
     }
 }

@@ -313,14 +313,14 @@ impl Session {
     async fn exchange(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
         self.acquire().await?;
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
-        let mut out = BytesMut::with_capacity(512);
+        let mut out = std::mem::take(&mut lease.out);
         actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
         actions::put(actions, lease, &mut self.ledger, &mut out);
+        lease.out = out;
         self.is_unsynced = !matches!(actions.last(), Some(Action::Sync));
-        if lease.send(&out).await.is_err() {
+        if lease.send_out().await.is_err() {
             return Err(self.lost());
         }
-        drop(out);
         self.pay();
         match actions.last() {
             Some(Action::Sync | Action::Flush) => self.relay().await,

@@ -1,5 +1,6 @@
 //! The client's end of a session: its socket, what has arrived, what is to be sent.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -157,7 +158,7 @@ impl Client {
     async fn read(&mut self) -> io::Result<usize> {
         if let Socket::Plain(socket) = &self.socket {
             // No buffer is held while there is nothing to read.
-            socket.readable().await?;
+            poll_fn(|cx| socket.poll_read_ready(cx)).await?;
         }
         self.input.reserve(READ_BYTES);
         // Unlike `try_read`, this takes a short read for a drained socket and saves asking again.

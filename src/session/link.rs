@@ -36,24 +36,32 @@ impl Session {
     /// Waits for a connection, for the client's going away, and for a cancel.
     async fn wait_for_connection(&mut self) -> Result<Lease, GatewayError> {
         let acquiring = self.shared.upstreams.acquire();
-        let wait = self.control.cancel.unless_cancelled(acquiring);
-        tokio::pin!(wait);
-        if let Some(outcome) = wait.as_mut().now_or_never() {
-            return outcome.ok_or(GatewayError::CancelledWaiting)?.map_err(no_connection);
+        tokio::pin!(acquiring);
+        // Mostly one is free at once, and there is nothing to wait for, or to be cancelled in.
+        if let Some(lease) = acquiring.as_mut().now_or_never() {
+            return lease.map_err(|error| self.no_connection(error));
         }
         // What earlier exchanges answered must not wait for this one.
         self.client.flush().await?;
         self.mark = 0;
+        let wait = self.control.cancel.unless_cancelled(acquiring);
+        tokio::pin!(wait);
         loop {
             let is_ahead = self.client.is_ahead();
             tokio::select! {
                 biased;
                 lease = &mut wait => {
-                    return lease.ok_or(GatewayError::CancelledWaiting)?.map_err(no_connection);
+                    let lease = lease.ok_or(GatewayError::CancelledWaiting)?;
+                    return lease.map_err(|error| self.no_connection(error));
                 }
                 filled = self.client.fill(), if !is_ahead => filled?,
             }
         }
+    }
+
+    fn no_connection(&self, error: AcquireError) -> GatewayError {
+        tracing::warn!(parent: &self.span, %error, "no connection to the upstream");
+        GatewayError::NoConnection(error)
     }
 
     /// Gives the connection back if nothing keeps it.
@@ -115,8 +123,3 @@ impl Session {
 
 /// How long a rollback for a client that left may take; then the connection is closed.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
-
-fn no_connection(error: AcquireError) -> GatewayError {
-    tracing::warn!(%error, "no connection to the upstream");
-    GatewayError::NoConnection(error)
-}

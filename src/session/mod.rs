@@ -34,6 +34,7 @@ mod translate;
 use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
+use tracing::Span;
 
 use self::actions::Action;
 use self::client::Client;
@@ -58,6 +59,8 @@ pub struct Session {
     shared: Arc<Shared>,
     control: Arc<Control>,
     user: String,
+    /// What its log lines are told under; entering it on every poll would cost more than it says.
+    span: Span,
     state: State,
     prepared: Prepared,
     portals: Portals,
@@ -183,7 +186,7 @@ impl Session {
             self.run_batch(None).await?;
         }
         self.prepared.on_query();
-        tracing::debug!(statement = ?text, "query");
+        tracing::debug!(parent: &self.span, statement = ?text, "query");
         let outcome = self.query(&text).await;
         self.end_exchange(outcome).await
     }
@@ -255,16 +258,18 @@ impl Session {
     }
 
     /// Logs an error once, where it is handled.
-    #[expect(clippy::unused_self, reason = "within the session's span, whose fields it needs")]
     fn note(&self, error: &GatewayError) {
         use crate::error::Fault;
         let profile = error.profile();
         let sqlstate = profile.sqlstate.as_str();
         let label = error.label();
         match profile.fault {
-            Fault::Client => tracing::debug!(label, sqlstate, %error, "session error"),
-            Fault::Upstream => tracing::warn!(label, sqlstate, %error, "session error"),
-            Fault::Gateway => tracing::warn!(label, sqlstate, %error, "session error"),
+            Fault::Client => {
+                tracing::debug!(parent: &self.span, label, sqlstate, %error, "session error");
+            }
+            Fault::Upstream | Fault::Gateway => {
+                tracing::warn!(parent: &self.span, label, sqlstate, %error, "session error");
+            }
         }
     }
 }

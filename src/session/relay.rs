@@ -102,37 +102,41 @@ impl Session {
     pub(super) fn pump(&mut self) -> Result<(), GatewayError> {
         let Some(lease) = &mut self.link else { return Ok(()) };
         let mut input = std::mem::take(&mut lease.input);
-        let outcome = self.pump_all(&mut input);
+        let done = self.pump_all(&input);
+        input.advance(*done.as_ref().unwrap_or(&0));
         if let Some(lease) = &mut self.link {
             lease.input = input;
         }
-        outcome
+        done.map(drop)
     }
 
-    fn pump_all(&mut self, input: &mut BytesMut) -> Result<(), GatewayError> {
+    /// Deals with `input` from the front; returns how much of it was dealt with.
+    fn pump_all(&mut self, input: &[u8]) -> Result<usize, GatewayError> {
+        self.client.out.reserve(input.len());
+        let mut rest = input;
         loop {
             if self.passing > 0 {
-                let bytes = input.get(..self.passing).unwrap_or(input);
+                let (bytes, behind) = rest.split_at(self.passing.min(rest.len()));
                 self.client.out.extend_from_slice(bytes);
                 if let Some(tee) = &mut self.tee {
                     tee.on_rows(bytes);
                 }
-                let passed = bytes.len();
-                self.passing -= passed;
-                input.advance(passed);
+                self.passing -= bytes.len();
+                rest = behind;
             }
-            let header = frame::peek(input, usize::MAX).map_err(|_| OUT_OF_STEP)?;
-            let Some(Header { tag, body_len }) = header else { return Ok(()) };
+            let header = frame::peek(rest, usize::MAX).map_err(|_| OUT_OF_STEP)?;
+            let Some(Header { tag, body_len }) = header else { break };
             if matches!(tag, b'D' | b'd') && matches!(self.ledger.front(), Some(Owed::Execute(_))) {
-                self.passing = run_of(tag, input);
+                self.passing = run_of(tag, rest);
                 continue;
             }
-            if input.len() < HEADER_BYTES + body_len {
-                return Ok(());
-            }
-            let message = input.split_to(HEADER_BYTES + body_len);
-            self.on_message(tag, &message)?;
+            let Some((message, behind)) = rest.split_at_checked(HEADER_BYTES + body_len) else {
+                break;
+            };
+            self.on_message(tag, message)?;
+            rest = behind;
         }
+        Ok(input.len() - rest.len())
     }
 
     /// Deals with one whole message other than rows.
@@ -159,7 +163,7 @@ impl Session {
                 self.pass(tag, message, is_relayed);
                 self.on_settled(owed, tag, body);
             }
-            Step::ErrandFailed(errand) => return Err(errand_failed(errand, body)),
+            Step::ErrandFailed(errand) => return Err(self.on_errand_failed(errand, body)),
             Step::Fails(shift, void) => {
                 self.void_tee();
                 match shift {
@@ -174,7 +178,7 @@ impl Session {
                 self.on_void(&void);
             }
             Step::OutOfStep => {
-                tracing::error!(tag = %char::from(tag), "the upstream's reply was out of step");
+                tracing::error!(parent: &self.span, tag = %char::from(tag), "the upstream's reply was out of step");
                 return Err(OUT_OF_STEP);
             }
         }
@@ -245,7 +249,10 @@ impl Session {
         let &[status] = body else { return Err(OUT_OF_STEP) };
         lease.status = status;
         self.state.on_ready(status, &mut lease.carried).ok_or(OUT_OF_STEP)?;
-        if self.parameters != lease.parameters {
+        if self.parameters == lease.parameters {
+            // Equal ones become one and the same, so that the next look compares a pointer.
+            lease.parameters = self.parameters.clone();
+        } else {
             lease.parameters.put_changes_since(&self.parameters, &mut self.client.out);
             self.parameters = lease.parameters.clone();
         }
@@ -267,7 +274,7 @@ impl Session {
         let is_guarded =
             matches!(&name[..], b"default_transaction_read_only" | b"standard_conforming_strings");
         if is_guarded && value != "on" {
-            tracing::error!(?name, ?value, "an upstream connection left its read-only state");
+            tracing::error!(parent: &self.span, ?name, ?value, "an upstream connection left its read-only state");
             return Err(GatewayError::UpstreamOutOfStep("a guarded setting changed"));
         }
         Ok(())
@@ -291,11 +298,23 @@ impl Session {
         }
     }
 
+    fn on_errand_failed(&self, errand: Errand, body: &[u8]) -> GatewayError {
+        let message = field(body, b'M').and_then(|text| str::from_utf8(text).ok());
+        let message = message.unwrap_or("no reason given").to_owned();
+        tracing::warn!(
+            parent: &self.span,
+            ?errand,
+            message,
+            "the upstream refused the gateway's own request"
+        );
+        GatewayError::SettingsNotReplayed(message)
+    }
+
     /// The upstream ends the connection, in its own words.
     fn on_fatal(&mut self, body: &[u8]) -> GatewayError {
         let text = |code| field(body, code).and_then(|text| str::from_utf8(text).ok());
         let (message, sqlstate) = (text(b'M'), text(b'C'));
-        tracing::warn!(message, sqlstate, "the upstream ended the connection");
+        tracing::warn!(parent: &self.span, message, sqlstate, "the upstream ended the connection");
         self.lost()
     }
 
@@ -320,13 +339,6 @@ fn run_of(tag: u8, input: &[u8]) -> usize {
         run += HEADER_BYTES + header.body_len;
     }
     run
-}
-
-fn errand_failed(errand: Errand, body: &[u8]) -> GatewayError {
-    let message = field(body, b'M').and_then(|text| str::from_utf8(text).ok());
-    let message = message.unwrap_or("no reason given").to_owned();
-    tracing::warn!(?errand, message, "the upstream refused the gateway's own request");
-    GatewayError::SettingsNotReplayed(message)
 }
 
 fn is_fatal(body: &[u8]) -> bool {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use tracing::Span;
 
 use super::client::{Client, Socket};
 use super::control::Control;
@@ -33,6 +34,8 @@ pub struct Arrival {
     pub database: String,
     /// Its settings: of two with one name, the later holds.
     pub parameters: Vec<(String, String)>,
+    /// What its log lines are told under.
+    pub span: Span,
 }
 
 impl Arrival {
@@ -54,13 +57,14 @@ impl Session {
         shared: Arc<Shared>,
         control: Arc<Control>,
     ) -> Option<Self> {
-        let Arrival { socket, leftover, user, database, parameters } = arrival;
+        let Arrival { socket, leftover, user, database, parameters, span } = arrival;
         let client = Client::new(socket, leftover, shared.config.message_bytes_max);
         let startup = startup_settings(&parameters);
         let mut session = Self {
             client,
             control,
             user,
+            span,
             state: State::new(startup.as_ref().cloned().unwrap_or_default()),
             prepared: Prepared::default(),
             portals: Portals::new(),

@@ -184,6 +184,9 @@ impl Analyzer {
             let bytes_max = self.config.statement_bytes_max;
             return Script::One(Analysis::Refused(Refusal::TooLong { bytes_max }));
         }
+        if text.len() <= SHORT_BYTES_MAX {
+            return self.analyze_anew(&Bytes::copy_from_slice(text));
+        }
         if let Some(known) = self.by_text.get(text) {
             return known;
         }
@@ -280,6 +283,10 @@ impl Analyzer {
         Refusal::Syntax(SyntaxError::new(what, text, error.start, near))
     }
 }
+
+/// The longest text that is not remembered as it is, in bytes: reading it and finding its shape
+/// costs less than remembering a text whose constants may never come again.
+const SHORT_BYTES_MAX: usize = 256;
 
 /// Works out what the statement of `tokens` is; `text` is its own text.
 fn facts(tokens: &Tokens<'_>, text: &[u8]) -> Result<Facts, Refusal> {

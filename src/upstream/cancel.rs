@@ -3,7 +3,7 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -59,15 +59,15 @@ pub struct CancelSlot {
 
 #[derive(Debug, Default)]
 struct SlotState {
-    target: Option<CancelKey>,
+    target: Option<Arc<CancelKey>>,
     deliveries: u32,
     is_waiting: bool,
 }
 
 impl CancelSlot {
     /// The session now holds the connection of `key`.
-    pub fn hold(&self, key: &CancelKey) {
-        self.state().target = Some(key.clone());
+    pub fn hold(&self, key: &Arc<CancelKey>) {
+        self.state().target = Some(Arc::clone(key));
     }
 
     /// The session gives its connection up: no further cancel goes there, and those under way
@@ -75,7 +75,13 @@ impl CancelSlot {
     ///
     /// Cancel-safe: the target is gone after the first poll.
     pub async fn clear(&self) {
-        self.state().target = None;
+        {
+            let mut state = self.state();
+            state.target = None;
+            if state.deliveries == 0 {
+                return;
+            }
+        }
         loop {
             let delivered = self.delivered.notified();
             if self.state().deliveries == 0 {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
@@ -25,8 +26,10 @@ pub struct Connection {
     stream: UpstreamStream,
     /// Bytes that have arrived and are not dealt with yet.
     pub input: BytesMut,
+    /// Room for what is to be sent; empty between exchanges.
+    pub out: BytesMut,
     /// What cancels its statements.
-    pub key: CancelKey,
+    pub key: Arc<CancelKey>,
     /// What it reports of its settings.
     pub parameters: Parameters,
     /// The settings that differ from a fresh connection's.
@@ -55,7 +58,8 @@ impl Connection {
         Self {
             stream,
             input: BytesMut::new(),
-            key,
+            out: BytesMut::new(),
+            key: Arc::new(key),
             parameters,
             carried: Settings::default(),
             prepared: PreparedOnConnection::new(prepared_max),
@@ -75,6 +79,22 @@ impl Connection {
     pub async fn fill(&mut self) -> io::Result<usize> {
         self.input.reserve(READ_BYTES);
         self.stream.read_buf(&mut self.input).await
+    }
+
+    /// Sends `out` and empties it. Its room is kept, unless it was needed for something large.
+    ///
+    /// Not cancel-safe: a part may have been sent.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub async fn send_out(&mut self) -> io::Result<()> {
+        let mut out = std::mem::take(&mut self.out);
+        let sent = self.send(&out).await;
+        if out.capacity() <= OUT_BYTES_KEPT {
+            out.clear();
+            self.out = out;
+        }
+        sent
     }
 
     /// Sends `bytes`.
@@ -176,6 +196,9 @@ impl Connection {
         Some(())
     }
 }
+
+/// The most room kept for what is to be sent, in bytes.
+const OUT_BYTES_KEPT: usize = 16 << 10;
 
 /// The room offered to one read. Large results arrive in pieces of at most this.
 const READ_BYTES: usize = 32 << 10;

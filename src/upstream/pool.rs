@@ -261,7 +261,8 @@ impl Manager for ConnectionManager {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Connection, ConnectError> {
-        let connection = self.connector.connect().await?;
+        // Boxed: what signing in needs would otherwise be room in every session that may wait here.
+        let connection = Box::pin(self.connector.connect()).await?;
         self.counters.connects.fetch_add(1, Ordering::Relaxed);
         Ok(connection)
     }

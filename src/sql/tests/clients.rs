@@ -392,7 +392,10 @@ fn the_memo_holds_no_more_than_its_bytes() {
     let analyzer = Analyzer::new(config);
 
     for index in 0..20_000 {
-        let _ = analyzer.analyze(&Bytes::from(format!("SELECT a{index} FROM t WHERE b = {index}")));
+        // Long enough to be remembered as a text as well as by its shape.
+        let columns = ", b".repeat(100);
+        let text = format!("SELECT a{index}{columns} FROM t WHERE b = {index}");
+        let _ = analyzer.analyze(&Bytes::from(text));
         let _ = analyzer.analyze(&Bytes::from_static(b"SELECT kept FROM t"));
     }
 
