@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::ledger::{Errand, Ledger, Owed, Pass};
+use super::ledger::{Errand, Ledger, Named, Owed, Pass};
 use super::prepared::Statement;
 use super::state::{Block, Effect, State};
 use crate::sql::analyze::ReadStatement;
@@ -22,8 +22,8 @@ use crate::wire::frontend::{
 pub enum Action {
     /// Answer with these bytes; the upstream never hears of it.
     Invent(Bytes),
-    /// Answer so, and confirm a change of the session's prepared statements with it.
-    Confirm(Bytes),
+    /// Answer so, and confirm a change of the session's names with it.
+    Confirm(Named, Bytes),
     /// Prepare a statement; the client is told.
     Parse {
         /// What to prepare.
@@ -108,7 +108,7 @@ impl Action {
     pub const fn is_upstream(&self) -> bool {
         !matches!(
             self,
-            Self::Invent(_) | Self::Confirm(_) | Self::Refuse(_) | Self::Sync | Self::Flush
+            Self::Invent(_) | Self::Confirm(..) | Self::Refuse(_) | Self::Sync | Self::Flush
         )
     }
 
@@ -128,16 +128,19 @@ impl Action {
 /// Appends what brings `connection` to where the session is: its settings, its deferred BEGIN.
 pub fn put_lead_in(
     state: &State,
-    connection: &Connection,
+    connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
 ) {
     for text in state.settings().difference(&connection.carried) {
         put_query(out, &text);
+        // Any `Query` ends the unnamed statement.
+        connection.unnamed = None;
         ledger.owe(Owed::Errand(Errand::Settings));
     }
     if let Block::Deferred(modes) = state.block() {
         put_query(out, modes.begin_sql().as_bytes());
+        connection.unnamed = None;
         ledger.owe(Owed::Errand(Errand::Begin));
     }
 }
@@ -152,10 +155,10 @@ pub fn put(
     for action in actions {
         match action {
             Action::Invent(bytes) => ledger.owe(Owed::Invent(bytes.clone())),
-            Action::Confirm(bytes) => ledger.owe(Owed::Confirm(bytes.clone())),
+            Action::Confirm(named, bytes) => ledger.owe(Owed::Confirm(*named, bytes.clone())),
             Action::Parse { statement, is_named } => {
                 if *is_named && connection.prepared.is_held(statement.number) {
-                    ledger.owe(Owed::Confirm(PARSE_COMPLETE));
+                    ledger.owe(Owed::Confirm(Named::Statement, PARSE_COMPLETE));
                 } else {
                     put_statement(statement, *is_named, Pass::Relay, connection, ledger, out);
                 }

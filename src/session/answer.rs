@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::actions::{self, Action, NO_ARGUMENTS, NO_TYPES};
-use super::ledger::Pass;
+use super::ledger::{Named, Pass};
 use super::plan::Plan;
-use super::relay::Tee;
+use super::portals::Parameter;
+use super::relay::{Tee, Until};
 use super::state::{Block, Effect};
 use super::translate::Translated;
 use super::{Phase, Session, show};
@@ -24,6 +25,10 @@ impl Session {
     /// Answers the text of a simple query.
     pub(super) async fn query(&mut self, text: &Bytes) -> Result<(), GatewayError> {
         match self.shared.analyze_script(text).await {
+            // Behind extended messages without their Sync, all is told in its turn.
+            Script::One(analysis) if self.is_unsynced => {
+                self.many(text, std::slice::from_ref(&analysis)).await
+            }
             Script::One(Analysis::Empty) => {
                 self.client.out.extend_from_slice(&EMPTY_QUERY);
                 backend::put_ready(&mut self.client.out, self.state.block().status());
@@ -51,7 +56,7 @@ impl Session {
             }
             Err(error) => return self.refuse(error).await,
         }
-        let effect = Effect::of(read.kind(), |_| None).map(Box::new);
+        let effect = Effect::of(read.kind(), |_| Parameter::Null).map(Box::new);
         let actions = [Action::Simple { read: read.clone(), effect, shift: 0 }, Action::Sync];
         match plan {
             Plan::Fail(error) => self.refuse(error).await,
@@ -87,7 +92,7 @@ impl Session {
                 Analysis::Refused(refusal) => {
                     return self.refuse(GatewayError::Refused(refusal.clone())).await;
                 }
-                Analysis::Empty => {}
+                Analysis::Empty => actions.push(Action::Invent(EMPTY_QUERY)),
             }
         }
         for read in &reads {
@@ -115,7 +120,7 @@ impl Session {
                 break;
             }
             self.shared.cache.on_bypass(Bypass::BatchShape);
-            let effect = Effect::of(read.kind(), |_| None).map(Box::new);
+            let effect = Effect::of(read.kind(), |_| Parameter::Null).map(Box::new);
             let shift = characters_before(text, read);
             actions.push(Action::Simple { read: read.clone(), effect, shift });
         }
@@ -186,7 +191,7 @@ impl Session {
         let is_in_block = self.state.block() != Block::None;
         is_whole
             && translated.actions.iter().all(|action| match action {
-                Action::Parse { .. } | Action::Confirm(_) | Action::Sync => true,
+                Action::Parse { .. } | Action::Confirm(Named::Statement, _) | Action::Sync => true,
                 // In a block a named portal would be expected to live on.
                 Action::Bind { portal, .. } => portal.is_empty() || !is_in_block,
                 Action::DescribePortal { .. } | Action::ClosePortal(_) => true,
@@ -205,18 +210,29 @@ impl Session {
                     out.extend_from_slice(&PARSE_COMPLETE);
                     self.prepared.on_confirmed();
                 }
-                Action::Confirm(bytes) => {
+                Action::Confirm(named, bytes) => {
                     out.extend_from_slice(bytes);
-                    self.prepared.on_confirmed();
+                    match named {
+                        Named::Statement => self.prepared.on_confirmed(),
+                        Named::Portal => self.portals.on_confirmed(),
+                    }
                 }
-                Action::Bind { .. } => out.extend_from_slice(&BIND_COMPLETE),
+                Action::Bind { .. } => {
+                    out.extend_from_slice(&BIND_COMPLETE);
+                    self.portals.on_confirmed();
+                }
                 Action::DescribePortal { .. } => out.extend_from_slice(&entry.row_description),
                 Action::Execute { .. } => out.extend_from_slice(&entry.rows),
-                Action::ClosePortal(_) => out.extend_from_slice(&backend::CLOSE_COMPLETE),
+                Action::ClosePortal(_) => {
+                    out.extend_from_slice(&backend::CLOSE_COMPLETE);
+                    self.portals.on_confirmed();
+                }
                 _ => backend::put_ready(out, self.state.block().status()),
             }
         }
-        self.portals.clear();
+        if self.state.block() == Block::None {
+            self.portals.clear();
+        }
     }
 
     /// Looks for a read's reply in the cache, or for one that is being fetched.
@@ -239,6 +255,8 @@ impl Session {
             // The leader may be waiting for just the connection that this session holds.
             Lookup::Join(_) if self.link.is_some() => Ok(Sought::Run(None)),
             Lookup::Join(waiter) => {
+                // What earlier exchanges answered must not wait for this one.
+                self.tell().await?;
                 let control = Arc::clone(&self.control);
                 // A leader may be slowed by its own client: then each runs for itself.
                 let landing = tokio::time::timeout(FLIGHT_WAIT_MAX, waiter.wait());
@@ -295,8 +313,6 @@ impl Session {
             return Ok(());
         }
         let may_retry = self.link.is_none();
-        self.has_told = false;
-        self.mark = self.client.out.len();
         match self.exchange(actions).await {
             Err(GatewayError::UpstreamLost) if may_retry => {
                 // Not a byte was told and every statement is a read: once more, elsewhere.
@@ -314,18 +330,17 @@ impl Session {
         self.acquire().await?;
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
         let mut out = std::mem::take(&mut lease.out);
-        actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
+        if !self.is_unsynced {
+            actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
+        }
         actions::put(actions, lease, &mut self.ledger, &mut out);
         lease.out = out;
         self.is_unsynced = !matches!(actions.last(), Some(Action::Sync));
-        if lease.send_out().await.is_err() {
-            return Err(self.lost());
-        }
         self.pay();
         match actions.last() {
-            Some(Action::Sync | Action::Flush) => self.relay().await,
+            Some(Action::Sync | Action::Flush) => self.relay(Until::Settled).await,
             // The batch goes on: its replies may come with the rest.
-            _ => self.pump(),
+            _ => self.relay(Until::Sent).await,
         }
     }
 
@@ -344,13 +359,17 @@ impl Session {
         for action in actions {
             match action {
                 Action::Invent(bytes) => self.client.out.extend_from_slice(bytes),
-                Action::Confirm(bytes) => {
+                Action::Confirm(named, bytes) => {
                     self.client.out.extend_from_slice(bytes);
-                    self.prepared.on_confirmed();
+                    match named {
+                        Named::Statement => self.prepared.on_confirmed(),
+                        Named::Portal => self.portals.on_confirmed(),
+                    }
                 }
                 Action::Refuse(bytes) => {
                     self.client.out.extend_from_slice(bytes);
                     self.prepared.on_error();
+                    self.portals.on_error();
                     self.state.on_gateway_error();
                 }
                 Action::Sync => {

@@ -34,8 +34,8 @@ pub enum Owed {
     Sync,
     /// The client's, and the upstream never hears of it: these bytes, in their turn.
     Invent(Bytes),
-    /// The same for a `Parse` or `Close` that changes the session's prepared statements.
-    Confirm(Bytes),
+    /// The same for a request that gives a name a meaning, or takes it away.
+    Confirm(Named, Bytes),
     /// The gateway's refusal amid other requests: a text that PostgreSQL cannot parse went
     /// upstream, so that the transaction fails there too, and this is told in place of its error.
     Poison(Bytes),
@@ -43,10 +43,19 @@ pub enum Owed {
     Shift(usize),
 }
 
+/// What has a name in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A prepared statement.
+    Statement,
+    /// A portal.
+    Portal,
+}
+
 impl Owed {
     /// Whether the gateway itself owes it, and no upstream.
     const fn is_own(&self) -> bool {
-        matches!(self, Self::Invent(_) | Self::Confirm(_) | Self::Shift(_))
+        matches!(self, Self::Invent(_) | Self::Confirm(..) | Self::Shift(_))
     }
 }
 
@@ -119,23 +128,20 @@ impl Ledger {
         self.shift = 0;
     }
 
-    /// Tells what the gateway itself owes, as far as it is its turn. Returns how many changes
-    /// of prepared statements were confirmed with it.
-    #[must_use]
-    pub fn pay(&mut self, out: &mut BytesMut) -> usize {
-        let mut confirmed = 0;
+    /// Tells what the gateway itself owes, as far as it is its turn, and which changes of names
+    /// are confirmed with it.
+    pub fn pay(&mut self, out: &mut BytesMut, mut confirm: impl FnMut(Named)) {
         while let Some(owed) = self.owed.pop_front_if(|owed| owed.is_own()) {
             match owed {
                 Owed::Invent(bytes) => out.extend_from_slice(&bytes),
-                Owed::Confirm(bytes) => {
+                Owed::Confirm(named, bytes) => {
                     out.extend_from_slice(&bytes);
-                    confirmed += 1;
+                    confirm(named);
                 }
                 Owed::Shift(characters) => self.shift = characters,
                 _ => {}
             }
         }
-        confirmed
     }
 
     /// Takes in one message of the upstream, by its kind.
@@ -198,7 +204,7 @@ mod tests {
     /// What the client is told of `replies`: their tags, and invented bytes as they are.
     fn told(ledger: &mut Ledger, replies: &[u8]) -> String {
         let mut told = BytesMut::new();
-        let _ = ledger.pay(&mut told);
+        ledger.pay(&mut told, |_| {});
         for tag in replies {
             match ledger.on_reply(*tag) {
                 Step::Amid(true) | Step::Ends(true, _) | Step::Fails(..) => {
@@ -208,7 +214,7 @@ mod tests {
                 Step::Poisoned(bytes, _) => told.extend_from_slice(&bytes),
                 Step::OutOfStep => told.extend_from_slice(b"!"),
             }
-            let _ = ledger.pay(&mut told);
+            ledger.pay(&mut told, |_| {});
         }
         String::from_utf8(told.to_vec()).unwrap()
     }

@@ -11,6 +11,7 @@
 //! | held | client gone between statements | free | roll back, then release |
 //! | held | client gone amid a reply | closed | cancel upstream, then close |
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -35,16 +36,17 @@ impl Session {
 
     /// Waits for a connection, for the client's going away, and for a cancel.
     async fn wait_for_connection(&mut self) -> Result<Lease, GatewayError> {
-        let acquiring = self.shared.upstreams.acquire();
+        let shared = Arc::clone(&self.shared);
+        let acquiring = shared.upstreams.acquire();
         tokio::pin!(acquiring);
         // Mostly one is free at once, and there is nothing to wait for, or to be cancelled in.
         if let Some(lease) = acquiring.as_mut().now_or_never() {
             return lease.map_err(|error| self.no_connection(error));
         }
         // What earlier exchanges answered must not wait for this one.
-        self.client.flush().await?;
-        self.mark = 0;
-        let wait = self.control.cancel.unless_cancelled(acquiring);
+        self.tell().await?;
+        let control = Arc::clone(&self.control);
+        let wait = control.cancel.unless_cancelled(acquiring);
         tokio::pin!(wait);
         loop {
             let is_ahead = self.client.is_ahead();
@@ -98,7 +100,7 @@ impl Session {
     pub(super) fn abandon(&mut self) {
         let Some(mut lease) = self.link.take() else { return };
         let is_between = self.ledger.is_settled() && self.passing == 0 && !self.is_unsynced;
-        let control = std::sync::Arc::clone(&self.control);
+        let control = Arc::clone(&self.control);
         tokio::spawn(async move {
             if !is_between {
                 // Its statement runs on without anyone to read the result: end it.

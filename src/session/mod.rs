@@ -184,7 +184,11 @@ impl Session {
         // A `Query` amid extended messages ends their exchange, as in PostgreSQL.
         if !self.batch.is_empty() || self.is_unsynced {
             self.run_batch(None).await?;
+            if self.phase == Phase::SkippingToSync {
+                return Ok(());
+            }
         }
+        self.on_exchange();
         self.prepared.on_query();
         tracing::debug!(parent: &self.span, statement = ?text, "query");
         let outcome = self.query(&text).await;
@@ -206,6 +210,7 @@ impl Session {
         let frames = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
         let is_sync = matches!(end, Some(Action::Sync));
+        self.on_exchange();
         let outcome = self.batch(&frames, end).await;
         match outcome {
             Ok(()) => Ok(()),
@@ -224,8 +229,15 @@ impl Session {
         }
     }
 
+    /// An exchange begins: its reply comes behind what is still to be sent.
+    fn on_exchange(&mut self) {
+        self.has_told = false;
+        self.mark = self.client.out.len();
+    }
+
     /// A request that is an exchange of its own failed before it began.
     async fn fail_exchange(&mut self, error: &GatewayError) -> Result<(), GatewayError> {
+        self.on_exchange();
         let actions = [Action::Refuse(error.reply().to_bytes()), Action::Sync];
         self.note(error);
         let outcome = self.run(&actions).await;

@@ -1,6 +1,6 @@
 //! Portals: bound statements, as long as the transaction that bound them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,11 +17,21 @@ pub struct Portal {
 }
 
 impl Portal {
-    /// The text of parameter `number`, counted from one; `None` for NULL or none such.
-    ///
-    /// Text and `bytea` look the same in both formats, which is all that this is used for.
+    /// Parameter `number`, counted from one, where it is text that reaches the statement as it
+    /// is.
     #[must_use]
-    pub fn parameter(&self, number: u16) -> Option<Bytes> {
+    pub fn parameter(&self, number: u16) -> Parameter {
+        // A type left open is text wherever this is asked for; text looks the same in both
+        // formats. Any other type may change the value on its way (`"char"` keeps one byte).
+        let at = usize::from(number).saturating_sub(1) * 4 + 2;
+        match int32(&self.statement.types, at) {
+            None | Some(0 | TEXT_OID | VARCHAR_OID) => {}
+            Some(_) => return Parameter::Unknown,
+        }
+        self.value(number).map_or(Parameter::Null, Parameter::Text)
+    }
+
+    fn value(&self, number: u16) -> Option<Bytes> {
         let formats = int16(&self.tail, 0)?;
         let mut at = 2 + usize::from(formats) * 2 + 2;
         for passed in 1..=number {
@@ -42,8 +52,66 @@ impl Portal {
     }
 }
 
+/// A bound parameter, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    /// This text.
+    Text(Bytes),
+    /// NULL.
+    Null,
+    /// Something that the server may read in a way not known here.
+    Unknown,
+}
+
+const TEXT_OID: i32 = 25;
+const VARCHAR_OID: i32 = 1043;
+
 /// A session's portals by name.
-pub type Portals = HashMap<Bytes, Portal>;
+///
+/// As with prepared statements, a `Bind` or `Close` counts at once for the messages behind it,
+/// and for good only when the reply comes: what an error voided has not happened.
+#[derive(Debug, Default)]
+pub struct Portals {
+    bound: HashMap<Bytes, Portal>,
+    /// Changes whose reply is still owed, oldest first; `None` closes.
+    pending: VecDeque<(Bytes, Option<Portal>)>,
+}
+
+impl Portals {
+    /// The portal of this name, the latest change counted.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<&Portal> {
+        match self.pending.iter().rev().find(|(changed, _)| changed == name) {
+            Some((_, portal)) => portal.as_ref(),
+            None => self.bound.get(name),
+        }
+    }
+
+    /// A change was asked for.
+    pub fn on_asked(&mut self, name: Bytes, portal: Option<Portal>) {
+        self.pending.push_back((name, portal));
+    }
+
+    /// The oldest change asked for was confirmed.
+    pub fn on_confirmed(&mut self) {
+        match self.pending.pop_front() {
+            Some((name, Some(portal))) => drop(self.bound.insert(name, portal)),
+            Some((name, None)) => drop(self.bound.remove(&name)),
+            None => {}
+        }
+    }
+
+    /// An error took back the changes asked for and not confirmed.
+    pub fn on_error(&mut self) {
+        self.pending.clear();
+    }
+
+    /// The transaction is over, and with it all portals.
+    pub fn clear(&mut self) {
+        self.bound.clear();
+        self.pending.clear();
+    }
+}
 
 fn int16(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk::<2>().map(|bytes| u16::from_be_bytes(*bytes))
@@ -64,9 +132,41 @@ mod tests {
             statement: Statement::new(None, Bytes::new()),
             tail: Bytes::from_static(tail),
         };
-        assert_eq!(portal.parameter(1), None);
-        assert_eq!(portal.parameter(2).as_deref(), Some(&b"hi"[..]));
-        assert_eq!(portal.parameter(3).as_deref(), Some(&b""[..]));
-        assert_eq!(portal.parameter(4), None);
+        assert_eq!(portal.parameter(1), Parameter::Null);
+        assert_eq!(portal.parameter(2), Parameter::Text(Bytes::from_static(b"hi")));
+        assert_eq!(portal.parameter(3), Parameter::Text(Bytes::new()));
+        assert_eq!(portal.parameter(4), Parameter::Null);
+    }
+
+    #[test]
+    fn a_parameter_of_a_type_that_may_change_it_is_unknown() {
+        let tail = Bytes::from_static(b"\0\0\0\x01\0\0\0\x0242\0\0");
+        for (oid, is_known) in [(0, true), (25, true), (1043, true), (18, false), (19, false)] {
+            let types = [&[0, 1][..], &i32::to_be_bytes(oid)].concat();
+            let portal =
+                Portal { statement: Statement::new(None, types.into()), tail: tail.clone() };
+            assert_eq!(portal.parameter(1) != Parameter::Unknown, is_known, "{oid}");
+        }
+    }
+
+    #[test]
+    fn an_error_leaves_the_portals_that_there_were() {
+        let portal = |number: u8| Portal {
+            statement: Statement::new(None, Bytes::new()),
+            tail: Bytes::copy_from_slice(&[number]),
+        };
+        let tail = |portals: &Portals| portals.find(b"x").map(|portal| portal.tail.to_vec());
+        let mut portals = Portals::default();
+        portals.on_asked(Bytes::from_static(b"x"), Some(portal(1)));
+        portals.on_confirmed();
+
+        portals.on_asked(Bytes::from_static(b"x"), Some(portal(2)));
+        assert_eq!(tail(&portals), Some(vec![2]));
+        portals.on_error();
+        assert_eq!(tail(&portals), Some(vec![1]));
+        portals.on_asked(Bytes::from_static(b"x"), None);
+        assert_eq!(tail(&portals), None);
+        portals.on_error();
+        assert_eq!(tail(&portals), Some(vec![1]));
     }
 }

@@ -4,7 +4,7 @@
 use bytes::{Buf, BytesMut};
 use tokio::time::{Instant, sleep_until};
 
-use super::ledger::{Errand, Owed, Pass, Step};
+use super::ledger::{Errand, Named, Owed, Pass, Step};
 use super::state::Effect;
 use super::{Phase, Session};
 use crate::bypass::Bypass;
@@ -14,6 +14,15 @@ use crate::upstream::pool::Lease;
 use crate::wire::backend;
 use crate::wire::error_response::{field, put_shifted};
 use crate::wire::frame::{self, HEADER_BYTES, Header};
+
+/// How far to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Until all is sent.
+    Sent,
+    /// Until all is sent and no reply is owed.
+    Settled,
+}
 
 /// A reply being collected for the cache while it is passed on.
 #[derive(Debug)]
@@ -67,35 +76,45 @@ impl Tee {
 }
 
 impl Session {
-    /// Passes replies on until none is owed.
+    /// Sends what is to be sent and passes replies on, until nothing is left to do.
     ///
     /// Not cancel-safe.
-    pub(super) async fn relay(&mut self) -> Result<(), GatewayError> {
+    pub(super) async fn relay(&mut self, until: Until) -> Result<(), GatewayError> {
         let deadline = self.shared.config.statement_timeout.map(|limit| Instant::now() + limit);
         let mut is_timed_out = false;
         loop {
             self.pump()?;
-            if self.ledger.is_settled() {
+            let is_sent = self.link.as_ref().is_none_or(|lease| lease.is_sent());
+            if is_sent && (until == Until::Sent || self.ledger.is_settled()) {
                 return Ok(());
             }
-            self.has_told |= self.client.out.len() > self.mark;
-            self.mark = 0;
-            self.client.flush().await?;
+            // While there is more to send, small replies wait for company.
+            if is_sent || self.client.out.len() > TOLD_AT_BYTES {
+                self.tell().await?;
+            }
             let is_ahead = self.client.is_ahead();
             let Some(lease) = &mut self.link else { return Err(self.lost()) };
             tokio::select! {
                 biased;
-                filled = lease.fill() => match filled {
-                    Ok(1..) => {}
-                    Ok(0) | Err(_) => return Err(self.lost()),
-                },
+                progress = lease.progress() => {
+                    if progress.is_err() {
+                        return Err(self.lost());
+                    }
+                }
                 filled = self.client.fill(), if !is_ahead => filled?,
-                () = until(deadline), if deadline.is_some() && !is_timed_out => {
+                () = passed(deadline), if deadline.is_some() && !is_timed_out => {
                     is_timed_out = true;
                     self.control.cancel.cancel().await;
                 }
             }
         }
+    }
+
+    /// Sends the client what there is for it.
+    pub(super) async fn tell(&mut self) -> Result<(), GatewayError> {
+        self.has_told |= self.client.out.len() > self.mark;
+        self.mark = 0;
+        self.client.flush().await
     }
 
     /// Deals with what has arrived from the upstream.
@@ -188,9 +207,11 @@ impl Session {
 
     /// Tells what the gateway itself owes, as far as it is its turn.
     pub(super) fn pay(&mut self) {
-        for _ in 0..self.ledger.pay(&mut self.client.out) {
-            self.prepared.on_confirmed();
-        }
+        let Self { ledger, client, prepared, portals, .. } = self;
+        ledger.pay(&mut client.out, |named| match named {
+            Named::Statement => prepared.on_confirmed(),
+            Named::Portal => portals.on_confirmed(),
+        });
     }
 
     /// The reply is an error: nothing to store.
@@ -216,6 +237,7 @@ impl Session {
     fn on_settled(&mut self, owed: Owed, tag: u8, body: &[u8]) {
         match owed {
             Owed::Parse(Pass::Relay, _) => self.prepared.on_confirmed(),
+            Owed::Bind(Pass::Relay) | Owed::Close(Pass::Relay) => self.portals.on_confirmed(),
             // A row limit suspends the portal (`s`) after the statement has had its effect.
             Owed::Execute(Some(effect)) if matches!(tag, b'C' | b's') => {
                 self.on_effect(*effect, body);
@@ -248,7 +270,9 @@ impl Session {
         let Some(lease) = &mut self.link else { return Err(OUT_OF_STEP) };
         let &[status] = body else { return Err(OUT_OF_STEP) };
         lease.status = status;
-        self.state.on_ready(status, &mut lease.carried).ok_or(OUT_OF_STEP)?;
+        let reported = lease.parameters.clone();
+        let date_style = reported.value("DateStyle");
+        self.state.on_ready(status, &mut lease.carried, date_style).ok_or(OUT_OF_STEP)?;
         if self.parameters == lease.parameters {
             // Equal ones become one and the same, so that the next look compares a pointer.
             lease.parameters = self.parameters.clone();
@@ -270,11 +294,9 @@ impl Session {
     /// A reported setting changed. A wall that is found open closes the connection.
     fn on_parameter(&mut self, body: &[u8]) -> Result<(), GatewayError> {
         let Some(lease) = &mut self.link else { return Ok(()) };
-        let (name, value) = lease.parameters.on_status(body).ok_or(OUT_OF_STEP)?;
-        let is_guarded =
-            matches!(&name[..], b"default_transaction_read_only" | b"standard_conforming_strings");
-        if is_guarded && value != "on" {
-            tracing::error!(parent: &self.span, ?name, ?value, "an upstream connection left its read-only state");
+        lease.parameters.on_status(body).ok_or(OUT_OF_STEP)?;
+        if !lease.parameters.is_walled() {
+            tracing::error!(parent: &self.span, "an upstream connection left its read-only state");
             return Err(GatewayError::UpstreamOutOfStep("a guarded setting changed"));
         }
         Ok(())
@@ -284,6 +306,7 @@ impl Session {
     fn on_void(&mut self, void: &[Owed]) {
         self.state.on_upstream_error();
         self.prepared.on_error();
+        self.portals.on_error();
         if let Some(lease) = &mut self.link {
             for owed in void {
                 if let Owed::Parse(_, Some(statement)) = owed {
@@ -295,6 +318,8 @@ impl Session {
         }
         if self.is_unsynced {
             self.phase = Phase::SkippingToSync;
+            self.batch.clear();
+            self.batch_bytes = 0;
         }
     }
 
@@ -328,6 +353,9 @@ impl Session {
     }
 }
 
+/// How much is told to the client at once while there is more to send to the upstream, in bytes.
+const TOLD_AT_BYTES: usize = 64 << 10;
+
 /// The bytes of the messages of kind `tag` at the front of `input`, the last of which may not
 /// have arrived whole.
 fn run_of(tag: u8, input: &[u8]) -> usize {
@@ -345,7 +373,7 @@ fn is_fatal(body: &[u8]) -> bool {
     matches!(field(body, b'V'), Some(b"FATAL" | b"PANIC"))
 }
 
-async fn until(deadline: Option<Instant>) {
+async fn passed(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,

@@ -12,6 +12,7 @@ use super::control::Control;
 use super::ledger::Ledger;
 use super::portals::Portals;
 use super::prepared::Prepared;
+use super::relay::Until;
 use super::shared::Shared;
 use super::state::State;
 use super::{Phase, Session, actions};
@@ -67,7 +68,7 @@ impl Session {
             span,
             state: State::new(startup.as_ref().cloned().unwrap_or_default()),
             prepared: Prepared::default(),
-            portals: Portals::new(),
+            portals: Portals::default(),
             link: None,
             ledger: Ledger::default(),
             parameters: Parameters::default(),
@@ -115,14 +116,10 @@ impl Session {
     async fn ask_greeting(&mut self) -> Result<Parameters, GatewayError> {
         self.acquire().await?;
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
-        let mut out = BytesMut::new();
+        let mut out = std::mem::take(&mut lease.out);
         actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
-        if !out.is_empty() {
-            if lease.send(&out).await.is_err() {
-                return Err(GatewayError::UpstreamLost);
-            }
-            self.relay().await?;
-        }
+        lease.out = out;
+        self.relay(Until::Settled).await?;
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
         let parameters = lease.parameters.clone();
         self.release_if_idle().await;

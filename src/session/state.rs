@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::portals::Parameter;
 use crate::sql::kind::{ConfigValue, Discard, Kind, SetConfig, SettingChange, TransactionModes};
-use crate::upstream::settings::Settings;
+use crate::upstream::settings::{Settings, startup_replay};
 
 /// What a statement's success means for the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub enum Effect {
     HeldCursor,
     /// Everything is as after start-up.
     Discarded,
+    /// Something that cannot be told from outside.
+    Unknown,
 }
 
 /// One change of one setting, or of all.
@@ -55,7 +58,7 @@ impl Effect {
     /// What the success of a statement of `kind` means, if anything. `parameter` gives the
     /// text of a bound parameter.
     #[must_use]
-    pub fn of(kind: &Kind, parameter: impl Fn(u16) -> Option<Bytes>) -> Option<Self> {
+    pub fn of(kind: &Kind, parameter: impl Fn(u16) -> Parameter) -> Option<Self> {
         match kind {
             Kind::Begin(modes) => Some(Self::Begin(*modes)),
             Kind::Commit { .. } | Kind::Rollback { .. } => Some(Self::End),
@@ -69,7 +72,7 @@ impl Effect {
         }
     }
 
-    fn of_setting(change: &SettingChange, parameter: impl Fn(u16) -> Option<Bytes>) -> Self {
+    fn of_setting(change: &SettingChange, parameter: impl Fn(u16) -> Parameter) -> Self {
         match change {
             SettingChange::Set(assignment) => Self::Settings(vec![Change::Set(
                 assignment.name.clone(),
@@ -83,11 +86,12 @@ impl Effect {
                     .iter()
                     .filter(|call| !call.local)
                     .map(|call| set_config(call, &parameter))
-                    .collect::<Vec<_>>();
-                match (changes.is_empty(), *sure) {
-                    (true, _) => Self::Local,
-                    (false, true) => Self::Settings(changes),
-                    (false, false) => Self::SettingsIfRow(changes),
+                    .collect::<Option<Vec<_>>>();
+                match (changes, *sure) {
+                    (None, _) => Self::Unknown,
+                    (Some(changes), _) if changes.is_empty() => Self::Local,
+                    (Some(changes), true) => Self::Settings(changes),
+                    (Some(changes), false) => Self::SettingsIfRow(changes),
                 }
             }
             SettingChange::Transaction(modes) => {
@@ -103,16 +107,17 @@ impl Effect {
     }
 }
 
-fn set_config(call: &SetConfig, parameter: impl Fn(u16) -> Option<Bytes>) -> Change {
+/// The change that a call makes; `None` where that cannot be told.
+fn set_config(call: &SetConfig, parameter: impl Fn(u16) -> Parameter) -> Option<Change> {
     let replay = match &call.value {
         ConfigValue::Constant { replay } => replay.clone(),
-        // A NULL resets, which is also what an unset parameter would do.
         ConfigValue::Parameter(number) => match parameter(*number) {
-            Some(value) => call.replay_with(&value),
-            None => return Change::Reset(call.name.clone()),
+            Parameter::Text(value) => call.replay_with(&value),
+            Parameter::Null => return Some(Change::Reset(call.name.clone())),
+            Parameter::Unknown => return None,
         },
     };
-    Change::Set(call.name.clone(), replay.into())
+    Some(Change::Set(call.name.clone(), replay.into()))
 }
 
 /// The session's transaction.
@@ -180,6 +185,7 @@ pub struct State {
     sql_prepared: BTreeSet<String>,
     has_held_cursor: bool,
     has_unknown_settings: bool,
+    has_new_date_style: bool,
     has_failed: bool,
 }
 
@@ -197,6 +203,7 @@ impl State {
             sql_prepared: BTreeSet::new(),
             has_held_cursor: false,
             has_unknown_settings: false,
+            has_new_date_style: false,
             has_failed: false,
         }
     }
@@ -290,6 +297,10 @@ impl State {
                 }
                 self.changes.extend(changes);
             }
+            Effect::Unknown => {
+                self.has_unknown_settings = true;
+                return true;
+            }
             Effect::Local => self.has_local_settings = true,
             Effect::Isolation { is_snapshot } => self.is_snapshot |= is_snapshot,
             Effect::SqlPrepared(name) => {
@@ -320,7 +331,15 @@ impl State {
     /// The upstream said `ReadyForQuery` (`Z`) with this status byte.
     ///
     /// `None`, and no change, when the byte is not one PostgreSQL sends.
-    pub fn on_ready(&mut self, status: u8, carried: &mut Settings) -> Option<()> {
+    ///
+    /// `date_style` is what the connection reports of that setting, which is in two parts: to
+    /// set one part leaves the other, so that the words of the SET do not say what it came to.
+    pub fn on_ready(
+        &mut self,
+        status: u8,
+        carried: &mut Settings,
+        date_style: Option<&[u8]>,
+    ) -> Option<()> {
         self.block = match status {
             b'I' => Block::None,
             b'T' => Block::Open,
@@ -331,6 +350,13 @@ impl State {
             match self.has_failed {
                 true => self.on_rollback(),
                 false => self.on_commit(carried),
+            }
+            if std::mem::take(&mut self.has_new_date_style) {
+                let replay = date_style
+                    .and_then(|value| str::from_utf8(value).ok())
+                    .map(|value| startup_replay("datestyle", value));
+                self.settings.on_set("datestyle", replay.clone());
+                carried.on_set("datestyle", replay);
             }
         }
         self.has_failed = false;
@@ -350,6 +376,7 @@ impl State {
         for change in std::mem::take(&mut self.changes) {
             match change {
                 Change::Set(name, replay) => {
+                    self.has_new_date_style |= name == "datestyle";
                     carried.on_set(&name, Some(replay.clone()));
                     self.settings.on_set(&name, Some(replay));
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::actions::Action;
-use super::ledger::Pass;
+use super::ledger::{Named, Pass};
 use super::plan::{self, Knower, Plan, View};
 use super::portals::Portal;
 use super::prepared::Statement;
@@ -91,7 +91,7 @@ impl Session {
                 let action = match frontend::target(&frame.body).map_err(bad)? {
                     Target::Statement(name) => {
                         self.prepared.on_asked(name, None);
-                        Action::Confirm(CLOSE_COMPLETE)
+                        Action::Confirm(Named::Statement, CLOSE_COMPLETE)
                     }
                     Target::Portal(name) => self.on_close_portal(name),
                 };
@@ -133,7 +133,7 @@ impl Session {
         // What was prepared once can be again: a Bind prepares it where it is missing.
         let is_known = is_named && statement.is_known() && self.state.block() != Block::Failed;
         Ok(match is_known || is_late(&statement) {
-            true => Action::Confirm(PARSE_COMPLETE),
+            true => Action::Confirm(Named::Statement, PARSE_COMPLETE),
             false => Action::Parse { statement, is_named },
         })
     }
@@ -143,15 +143,17 @@ impl Session {
         let Some(statement) = self.prepared.statement(&name) else {
             return match str::from_utf8(&name) {
                 Ok(text) if self.state.is_sql_prepared(text) => {
+                    // What it binds is on the connection alone: its effect cannot be told.
+                    self.portals.on_asked(portal.clone(), None);
                     Ok(Action::BindSqlPrepared { name, portal, tail })
                 }
                 _ => Err(GatewayError::UnknownStatement(text_of(&name))),
             };
         };
         let bound = Portal { statement: Arc::clone(&statement), tail: tail.clone() };
-        self.portals.insert(portal.clone(), bound);
+        self.portals.on_asked(portal.clone(), Some(bound));
         Ok(match is_late(&statement) {
-            true => Action::Invent(BIND_COMPLETE),
+            true => Action::Confirm(Named::Portal, BIND_COMPLETE),
             false => Action::Bind { statement, is_named: !name.is_empty(), portal, tail },
         })
     }
@@ -168,7 +170,7 @@ impl Session {
     }
 
     fn on_describe_portal(&self, name: Bytes) -> Action {
-        match self.portals.get(&name) {
+        match self.portals.find(&name) {
             Some(portal) if is_late(&portal.statement) => {
                 let mut told = BytesMut::new();
                 put_description(&portal.statement, &mut told);
@@ -179,9 +181,11 @@ impl Session {
     }
 
     fn on_close_portal(&mut self, name: Bytes) -> Action {
-        match self.portals.remove(&name) {
-            Some(portal) if is_late(&portal.statement) => Action::Invent(CLOSE_COMPLETE),
-            _ => Action::ClosePortal(name),
+        let is_own = self.portals.find(&name).is_some_and(|portal| is_late(&portal.statement));
+        self.portals.on_asked(name.clone(), None);
+        match is_own {
+            true => Action::Confirm(Named::Portal, CLOSE_COMPLETE),
+            false => Action::ClosePortal(name),
         }
     }
 
@@ -192,9 +196,10 @@ impl Session {
     ) -> Result<(), GatewayError> {
         let Execute { portal: name, rows_max } = execute;
         translated.executes += 1;
-        let Some(portal) = self.portals.get(&name).cloned() else {
-            // A cursor's name, or none that the upstream knows either.
-            translated.actions.push(Action::Execute { portal: name, rows_max, effect: None });
+        let Some(portal) = self.portals.find(&name).cloned() else {
+            // A cursor, or nothing at all; in any case nothing whose effect is known here.
+            let effect = Some(Box::new(Effect::Unknown));
+            translated.actions.push(Action::Execute { portal: name, rows_max, effect });
             return Ok(());
         };
         let Some(read) = portal.statement.read.as_ref() else {

@@ -281,10 +281,7 @@ impl Connector {
                 _ => return Err(ConnectError::Protocol),
             }
         }
-        // Reported since PostgreSQL 14; before that the start-up packet alone must do.
-        let is_read_only =
-            parameters.value("default_transaction_read_only").is_none_or(|on| on == b"on");
-        match is_read_only && parameters.value("standard_conforming_strings") == Some(b"on") {
+        match parameters.is_walled() {
             true => Ok(Connection::new(handshake.stream, key, parameters, self.0.prepared_max)),
             false => Err(ConnectError::NotReadOnly),
         }

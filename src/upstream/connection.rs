@@ -1,12 +1,13 @@
 //! One connection to an upstream: its bytes, and what its server session carries.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::cancel::CancelKey;
@@ -26,8 +27,10 @@ pub struct Connection {
     stream: UpstreamStream,
     /// Bytes that have arrived and are not dealt with yet.
     pub input: BytesMut,
-    /// Room for what is to be sent; empty between exchanges.
+    /// What is to be sent; empty between exchanges.
     pub out: BytesMut,
+    /// Whether the stream still holds a part of what was sent.
+    is_unflushed: bool,
     /// What cancels its statements.
     pub key: Arc<CancelKey>,
     /// What it reports of its settings.
@@ -59,6 +62,7 @@ impl Connection {
             stream,
             input: BytesMut::new(),
             out: BytesMut::new(),
+            is_unflushed: false,
             key: Arc::new(key),
             parameters,
             carried: Settings::default(),
@@ -81,20 +85,56 @@ impl Connection {
         self.stream.read_buf(&mut self.input).await
     }
 
-    /// Sends `out` and empties it. Its room is kept, unless it was needed for something large.
+    /// Sends some of `out`, or reads some more into `input`, whichever goes.
     ///
-    /// Not cancel-safe: a part may have been sent.
+    /// Never the one without the other: PostgreSQL stops reading requests while its replies are
+    /// not taken, so that who only sends may wait for ever.
+    ///
+    /// Cancel-safe: what was sent is gone from `out`, what was read is in `input`.
     ///
     /// # Errors
-    /// When the connection broke.
-    pub async fn send_out(&mut self) -> io::Result<()> {
-        let mut out = std::mem::take(&mut self.out);
-        let sent = self.send(&out).await;
-        if out.capacity() <= OUT_BYTES_KEPT {
-            out.clear();
-            self.out = out;
+    /// When the connection broke, or the upstream closed it.
+    pub async fn progress(&mut self) -> io::Result<()> {
+        self.input.reserve(READ_BYTES);
+        poll_fn(|cx| match self.poll_send(cx) {
+            Poll::Ready(sent) => Poll::Ready(sent),
+            Poll::Pending => match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
+                Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Poll::Ready(read) => Poll::Ready(read.map(drop)),
+                Poll::Pending => Poll::Pending,
+            },
+        })
+        .await
+    }
+
+    /// Whether all of `out` is on its way.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.out.is_empty() && !self.is_unflushed
+    }
+
+    /// Sends some of `out`; pending also when there is nothing to send.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = Pin::new(&mut self.stream);
+        if self.out.is_empty() {
+            return match self.is_unflushed {
+                false => Poll::Pending,
+                true => stream.poll_flush(cx).map_ok(|()| self.is_unflushed = false),
+            };
         }
-        sent
+        match stream.poll_write(cx, &self.out) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(sent)) => {
+                self.out.advance(sent);
+                self.is_unflushed = !matches!(self.stream, UpstreamStream::Plain(_));
+                if self.out.is_empty() && self.out.capacity() > OUT_BYTES_KEPT {
+                    self.out = BytesMut::new();
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Sends `bytes`.
@@ -127,7 +167,7 @@ impl Connection {
     /// Whether it may go back to its pool: between transactions, nothing unread, nothing unknown.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.status == b'I' && self.input.is_empty() && !self.is_tainted
+        self.status == b'I' && self.input.is_empty() && self.is_sent() && !self.is_tainted
     }
 
     /// Ends an open transaction and waits until the server is idle.
@@ -188,7 +228,13 @@ impl Connection {
         while !self.input.is_empty() {
             let frame = frame::take(&mut self.input, UPSTREAM_BODY_BYTES_MAX).ok()??;
             match frame.tag {
-                b'S' => self.parameters.on_status(&frame.body).map(drop)?,
+                b'S' => {
+                    self.parameters.on_status(&frame.body)?;
+                    if !self.parameters.is_walled() {
+                        tracing::error!("an idle upstream connection left its read-only state");
+                        return None;
+                    }
+                }
                 b'N' | b'A' => {}
                 _ => return None,
             }

@@ -28,19 +28,29 @@ impl Parameters {
     /// Takes in a `ParameterStatus` body: two strings, each with its zero byte.
     ///
     /// `None`, and no change, when the body is not that.
-    pub fn on_status(&mut self, body: &[u8]) -> Option<(Bytes, Bytes)> {
+    pub fn on_status(&mut self, body: &[u8]) -> Option<()> {
         let end = memchr::memchr(0, body)?;
         let (name, rest) = body.split_at(end);
         let value = rest.get(1..)?.strip_suffix(b"\0")?;
         let (name, value) = (Bytes::copy_from_slice(name), Bytes::copy_from_slice(value));
-        Arc::make_mut(&mut self.0).insert(name.clone(), value.clone());
-        Some((name, value))
+        Arc::make_mut(&mut self.0).insert(name, value);
+        Some(())
     }
 
     /// The value reported under `name`.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&[u8]> {
         self.0.get(name.as_bytes()).map(AsRef::as_ref)
+    }
+
+    /// Whether the settings that keep a connection read-only are as the gateway set them.
+    ///
+    /// `default_transaction_read_only` is reported since PostgreSQL 14; before that the start-up
+    /// packet alone must do.
+    #[must_use]
+    pub fn is_walled(&self) -> bool {
+        self.value("default_transaction_read_only").is_none_or(|on| on == b"on")
+            && self.value("standard_conforming_strings") == Some(b"on")
     }
 
     /// Appends a `ParameterStatus` for each one.

@@ -12,13 +12,13 @@ fn replay(settings: &Settings, name: &str) -> Option<String> {
 #[test]
 fn a_setting_counts_when_its_transaction_commits() {
     let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
-    state.on_ready(b'T', &mut carried);
+    state.on_ready(b'T', &mut carried, None);
     state.on_effect(set("a", "1"), b"SET", &mut carried);
     assert!(state.has_settings_in_block());
     assert_eq!(replay(state.settings(), "a"), None);
 
     state.on_effect(Effect::End, b"COMMIT", &mut carried);
-    state.on_ready(b'I', &mut carried);
+    state.on_ready(b'I', &mut carried, None);
 
     assert_eq!(replay(state.settings(), "a").as_deref(), Some("SET a TO 1"));
     assert_eq!(replay(&carried, "a").as_deref(), Some("SET a TO 1"));
@@ -29,10 +29,10 @@ fn a_setting_counts_when_its_transaction_commits() {
 fn a_rollback_forgets_it_also_when_it_says_commit() {
     for tag in [&b"ROLLBACK"[..], b"ROLLBACK"] {
         let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
-        state.on_ready(b'T', &mut carried);
+        state.on_ready(b'T', &mut carried, None);
         state.on_effect(set("a", "1"), b"SET", &mut carried);
         state.on_effect(Effect::End, tag, &mut carried);
-        state.on_ready(b'I', &mut carried);
+        state.on_ready(b'I', &mut carried, None);
         assert!(state.settings().is_empty() && carried.is_empty());
     }
 }
@@ -42,11 +42,11 @@ fn an_error_outside_a_block_takes_the_whole_exchange_back() {
     let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
     state.on_effect(set("a", "1"), b"SET", &mut carried);
     state.on_upstream_error();
-    state.on_ready(b'I', &mut carried);
+    state.on_ready(b'I', &mut carried, None);
     assert!(state.settings().is_empty() && carried.is_empty());
 
     state.on_effect(set("a", "2"), b"SET", &mut carried);
-    state.on_ready(b'I', &mut carried);
+    state.on_ready(b'I', &mut carried, None);
     assert_eq!(replay(&carried, "a").as_deref(), Some("SET a TO 2"));
 }
 
@@ -58,9 +58,9 @@ fn reset_goes_back_to_what_start_up_said() {
 
     state.on_effect(set("a", "1"), b"SET", &mut carried);
     state.on_effect(set("b", "1"), b"SET", &mut carried);
-    state.on_ready(b'I', &mut carried);
+    state.on_ready(b'I', &mut carried, None);
     state.on_effect(Effect::Settings(vec![Change::ResetAll]), b"RESET", &mut carried);
-    state.on_ready(b'I', &mut carried);
+    state.on_ready(b'I', &mut carried, None);
 
     assert_eq!(*state.settings(), startup);
     assert!(carried.is_empty(), "RESET on the connection goes back to the connection's own start");
@@ -97,4 +97,27 @@ fn a_deferred_block_fails_and_ends_without_the_upstream() {
     assert_eq!(state.block().status(), b'I');
     state.on_gateway_error();
     assert_eq!(state.block(), Block::None, "outside a block an error fails nothing");
+}
+
+#[test]
+fn a_date_style_is_kept_as_the_server_reports_it() {
+    let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
+    state.on_effect(set("datestyle", "'DMY'"), b"SET", &mut carried);
+    state.on_ready(b'I', &mut carried, Some(b"German, DMY"));
+
+    let expected = "SELECT pg_catalog.set_config('datestyle', 'German, DMY', false)";
+    assert_eq!(replay(state.settings(), "datestyle").as_deref(), Some(expected));
+    assert_eq!(replay(&carried, "datestyle").as_deref(), Some(expected));
+}
+
+#[test]
+fn what_a_parameter_of_another_type_sets_is_unknown() {
+    let call =
+        SetConfig { name: "app.tenant".to_owned(), local: false, value: ConfigValue::Parameter(1) };
+    let change = SettingChange::SetConfig { calls: vec![call], sure: true };
+    let effect = |parameter: Parameter| Effect::of_setting(&change, |_| parameter.clone());
+
+    assert_eq!(effect(Parameter::Unknown), Effect::Unknown);
+    assert_eq!(effect(Parameter::Null), Effect::Settings(vec![Change::Reset("app.tenant".into())]));
+    assert!(matches!(effect(Parameter::Text(Bytes::new())), Effect::Settings(_)));
 }
