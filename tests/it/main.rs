@@ -5,6 +5,8 @@
 mod support;
 
 mod architecture;
+mod conversation;
 mod demo;
 mod harness;
 mod tidy;
+mod timeouts;

@@ -128,6 +128,18 @@ impl Client {
         message
     }
 
+    /// Two clients of one connection: one that reads, one that sends.
+    pub(crate) fn split(self) -> (Self, Self) {
+        let (reading, sending) = tokio::io::split(self.wire.into_stream());
+        let reading = tokio::io::join(reading, tokio::io::sink());
+        (Self::over(reading), Self::over(tokio::io::join(tokio::io::empty(), sending)))
+    }
+
+    /// The next so many bytes, of whatever message.
+    pub(crate) async fn receive_bytes(&mut self, count: usize) -> Vec<u8> {
+        self.wire.receive_bytes(count).await
+    }
+
     /// Everything up to and with the next `ReadyForQuery`.
     pub(crate) async fn until_ready(&mut self) -> Vec<Message> {
         let mut messages = Vec::new();

@@ -5,6 +5,7 @@
 //!   scripted   a server that says what a test says    gateway    the program under test
 //!   sources    the project's own files
 //!   messages   messages built and taken apart         wire       one end of a conversation
+//!   world      the gateway's sessions over pipes, between clients and scripted servers
 //! ```
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub(crate) mod postgres;
 pub(crate) mod scripted;
 pub(crate) mod sources;
 pub(crate) mod wire;
+pub(crate) mod world;
 
 /// The longest that any one step of a test may take.
 pub(crate) const STEP_MAX: Duration = Duration::from_secs(10);

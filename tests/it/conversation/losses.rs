@@ -1,0 +1,267 @@
+//! Upstreams that break off, fall out of step or open a wall.
+
+use std::time::Duration;
+
+use crate::support::client::Client;
+use crate::support::messages::{
+    bind, command_complete, data_row, error_response, execute, field, parameter_status, parse,
+    query, ready_for_query, row_description, sqlstate, sync, tags,
+};
+use crate::support::scripted::Scripted;
+use crate::support::world::{World, answer, answer_errand, done, reply, result, values};
+
+/// A client that has asked, and the upstream that has heard it.
+async fn asked(world: &mut World, sql: &str) -> (Client, Scripted) {
+    let mut client = world.client().await;
+    client.send(&query(sql)).await;
+    let mut upstream = world.upstream().await;
+    upstream.receive_batch().await;
+    (client, upstream)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_lost_before_it_replied_is_replaced_and_the_client_never_knows() {
+    let mut world = World::start();
+    let (mut client, upstream) = asked(&mut world, "SELECT 1").await;
+
+    drop(upstream);
+    let mut other = world.upstream().await;
+    assert_eq!(answer(&mut other, &["one"], b'I').await, "SELECT 1");
+    let told = client.until_ready().await;
+
+    assert_eq!((tags(&told).as_str(), values(&told)), ("TDCZ", vec!["one".into()]));
+    assert_eq!(world.until_released().await, 1);
+    let counts = world.counts();
+    assert_eq!((counts.acquires, counts.releases, counts.closes), (2, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_ends_the_connection_in_its_own_words_is_replaced_too() {
+    let mut world = World::start();
+    let (mut client, mut upstream) = asked(&mut world, "SELECT 1").await;
+
+    // Some of the reply has come, and nothing of it was passed on: it came in one piece.
+    let begun = [done(b'1'), done(b'2'), row_description(&["v"]), data_row(&[Some(b"half")])];
+    let ended = error_response("FATAL", "57P01", "terminating connection");
+    upstream.send(&[begun.concat(), ended].concat()).await;
+    let mut other = world.upstream().await;
+    answer(&mut other, &["one"], b'I').await;
+    let told = client.until_ready().await;
+
+    assert_eq!((tags(&told).as_str(), values(&told)), ("TDCZ", vec!["one".into()]));
+    assert_eq!(world.until_released().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_is_sent_again_whole() {
+    let mut world = World::start();
+    let mut client = world.client().await;
+    let one = |text| [parse("", text, &[]), bind("", "", &[], 0), execute("", 0)].concat();
+    client.send(&[one("SELECT 1"), one("SELECT 2"), sync()].concat()).await;
+    let mut upstream = world.upstream().await;
+    let first = upstream.receive_batch().await;
+
+    drop(upstream);
+    let mut other = world.upstream().await;
+    assert_eq!(other.receive_batch().await, first);
+    let replies = [done(b'1'), done(b'2'), result(&["1"]), done(b'1'), done(b'2'), result(&["2"])];
+    other.send(&[replies.concat(), ready_for_query(b'I')].concat()).await;
+
+    assert_eq!(values(&client.until_ready().await), ["1", "2"]);
+    assert_eq!(world.until_released().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_loss_is_told_and_the_session_goes_on() {
+    let mut world = World::start();
+    let (mut client, upstream) = asked(&mut world, "SELECT 1").await;
+
+    drop(upstream);
+    let mut other = world.upstream().await;
+    other.receive_batch().await;
+    drop(other);
+    let told = client.until_ready().await;
+
+    assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("EZ", "08006".into()));
+    assert_eq!(field(&told[0].1, b'V').as_deref(), Some("ERROR"));
+    assert!(world.is_silent_for(Duration::from_mins(1)).await, "tried a third time");
+    client.send(&query("SELECT 2")).await;
+    let mut third = world.upstream().await;
+    answer(&mut third, &["two"], b'I').await;
+    assert_eq!(values(&client.until_ready().await), ["two"]);
+    assert_eq!(world.until_released().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_lost_after_a_part_of_the_reply_ends_the_session() {
+    let mut world = World::start();
+    let (mut client, mut upstream) = asked(&mut world, "SELECT v FROM long").await;
+    let part = [done(b'1'), done(b'2'), row_description(&["v"]), data_row(&[Some(b"one")])];
+    upstream.send(&part.concat()).await;
+    assert_eq!([client.receive().await.0, client.receive().await.0], *b"TD");
+
+    drop(upstream);
+    let told = client.until_end().await;
+
+    assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("E", "08006".into()));
+    assert_eq!(field(&told[0].1, b'V').as_deref(), Some("FATAL"));
+    assert!(world.is_silent_for(Duration::from_mins(1)).await, "tried again");
+    assert_eq!(world.until_empty().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_lost_in_a_block_ends_the_session() {
+    for is_asking in [true, false] {
+        let mut world = World::start();
+        let mut client = world.client().await;
+        client.query("BEGIN").await;
+        client.send(&query("SELECT 1")).await;
+        let mut upstream = world.upstream().await;
+        answer_errand(&mut upstream, "BEGIN", b'T').await;
+        answer(&mut upstream, &["1"], b'T').await;
+        client.until_ready().await;
+
+        if is_asking {
+            client.send(&query("SELECT 2")).await;
+            upstream.receive_batch().await;
+        }
+        drop(upstream);
+        let told = client.until_end().await;
+
+        assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("E", "08006".into()));
+        assert_eq!(field(&told[0].1, b'V').as_deref(), Some("FATAL"));
+        assert!(world.is_silent_for(Duration::from_mins(1)).await);
+        assert_eq!(world.until_empty().await, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_begin_that_never_reached_the_upstream_does_not_keep_a_loss_from_being_mended() {
+    let mut world = World::start();
+    let mut client = world.client().await;
+    client.query("BEGIN").await;
+    client.send(&query("SELECT 1")).await;
+    let mut upstream = world.upstream().await;
+    upstream.receive_batch().await;
+
+    drop(upstream);
+    let mut other = world.upstream().await;
+    answer_errand(&mut other, "BEGIN", b'T').await;
+    answer(&mut other, &["one"], b'T').await;
+    let told = client.until_ready().await;
+
+    assert_eq!((tags(&told).as_str(), told[3].1.as_slice()), ("TDCZ", &b"T"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_that_the_upstream_closed_is_not_given_to_anyone() {
+    let mut world = World::start();
+    let (mut client, mut upstream) = asked(&mut world, "SELECT 1").await;
+    upstream.send(&reply(&["1"], b'I')).await;
+    client.until_ready().await;
+
+    upstream.send(&error_response("FATAL", "57P01", "terminating connection")).await;
+    drop(upstream);
+    client.send(&query("SELECT 2")).await;
+    let mut other = world.upstream().await;
+    answer(&mut other, &["2"], b'I').await;
+
+    assert_eq!(values(&client.until_ready().await), ["2"]);
+    let counts = world.counts();
+    assert_eq!((counts.acquires, counts.connects, counts.closes), (2, 2, 1));
+    assert_eq!(world.until_released().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_nobody_asked_for_closes_the_connection() {
+    let unasked: [Vec<u8>; 4] = [
+        [done(b'1'), done(b'1')].concat(),
+        command_complete("SELECT 0"),
+        [reply(&["1"], b'I'), command_complete("SELECT 1")].concat(),
+        [done(b'1'), done(b'2'), done(b'n'), data_row(&[Some(b"x")]), ready_for_query(b'I')]
+            .concat(),
+    ];
+    for bytes in unasked {
+        let mut world = World::start();
+        let (mut client, mut upstream) = asked(&mut world, "SELECT 1").await;
+
+        upstream.send(&bytes).await;
+        let told = client.until_end().await;
+
+        let (tag, error) = told.last().unwrap();
+        assert_eq!((char::from(*tag), sqlstate(error)), ('E', "XX000".into()), "{bytes:?}");
+        assert_eq!(field(error, b'V').as_deref(), Some("FATAL"));
+        assert!(world.log().contains("out of step"), "{}", world.log());
+        upstream.until_end().await;
+        assert_eq!(world.until_empty().await, 0, "it is not pooled");
+        let counts = world.counts();
+        assert_eq!((counts.acquires, counts.releases, counts.closes), (1, 1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_are_no_message_close_the_connection() {
+    let mut world = World::start();
+    let (mut client, mut upstream) = asked(&mut world, "SELECT 1").await;
+
+    upstream.send(&[b'C', 0, 0, 0, 1]).await;
+
+    let told = client.until_end().await;
+    assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("E", "XX000".into()));
+    assert_eq!(world.until_empty().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_found_open_closes_the_connection_and_raises_the_alarm() {
+    for (name, value) in
+        [("default_transaction_read_only", "off"), ("standard_conforming_strings", "off")]
+    {
+        let mut world = World::start();
+        let (mut client, mut upstream) = asked(&mut world, "SELECT 1").await;
+
+        upstream.send(&[parameter_status(name, value), reply(&["1"], b'I')].concat()).await;
+        let told = client.until_end().await;
+
+        assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("E", "XX000".into()));
+        let log = world.log();
+        let alarm = log.lines().find(|line| line.contains("ERROR") && line.contains(name));
+        assert!(alarm.is_some(), "no alarm in {log}");
+        upstream.until_end().await;
+        assert_eq!(world.until_empty().await, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_that_opens_on_an_idle_connection_is_found_before_it_is_used() {
+    let mut world = World::start();
+    let (mut client, mut upstream) = asked(&mut world, "SELECT 1").await;
+    upstream.send(&reply(&["1"], b'I')).await;
+    client.until_ready().await;
+
+    upstream.send(&parameter_status("default_transaction_read_only", "off")).await;
+    client.send(&query("SELECT 2")).await;
+    let mut other = world.upstream().await;
+
+    assert_eq!(answer(&mut other, &["2"], b'I').await, "SELECT 2");
+    assert_eq!(values(&client.until_ready().await), ["2"]);
+    let log = world.log();
+    assert!(log.contains("ERROR") && log.contains("default_transaction_read_only"), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_does_not_accept_to_be_read_only_is_not_used() {
+    let mut world = World::start();
+    let mut client = world.client().await;
+    client.send(&query("SELECT 1")).await;
+    let mut upstream = world.dialled().await;
+    upstream.opening().await;
+
+    upstream
+        .welcome(&[("default_transaction_read_only", "off"), ("standard_conforming_strings", "on")])
+        .await;
+
+    let told = client.until_ready().await;
+    assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("EZ", "08006".into()));
+    assert_eq!(upstream.until_end().await, [], "not a byte of a statement");
+    assert_eq!(world.until_released().await, 0);
+}

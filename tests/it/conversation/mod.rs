@@ -1,0 +1,10 @@
+//! Conversations between a client, the gateway and an upstream that says what a test says, message
+//! by message, in virtual time.
+
+mod cancels;
+mod flights;
+mod losses;
+mod pipelines;
+mod pooling;
+mod refusals;
+mod relaying;
