@@ -1,0 +1,219 @@
+"""From numbers to docs/benchmarks.md: tables, and each target with what was measured."""
+
+NAMES = {"direct": "PostgreSQL", "pgbouncer": "PgBouncer", "pgsluice": "pgsluice",
+         "pgsluice-cached": "pgsluice, cached"}
+
+
+def table(head, rows):
+    """A Markdown table; numbers to the right."""
+    lines = ["| " + " | ".join(head) + " |",
+             "| " + " | ".join("---" if i == 0 else "---:" for i in range(len(head))) + " |"]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def find(rows, **wanted):
+    for row in rows:
+        if all(row.get(key) == value for key, value in wanted.items()):
+            return row
+    return None
+
+
+def number(value, digits=1):
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def grid(rows):
+    out = []
+    for mode in dict.fromkeys(row["mode"] for row in rows):
+        lines = []
+        for row in (row for row in rows if row["mode"] == mode):
+            peer = find(rows, mode=mode, clients=row["clients"], target="pgbouncer")
+            own = row["target"] == "pgsluice"
+            lines.append([
+                f"{NAMES[row['target']]}, {row['clients']}", number(row["tps"], 0),
+                number(row["latency_ms"], 3), number(row["p50_ms"], 3), number(row["p99_ms"], 3),
+                number(None if row["target"] == "direct" else row["proxy_us"]),
+                number(row["server_us"]), number(row["proxy_us"] + row["server_us"]),
+                number(None if row["target"] == "direct" else row["switches"], 2),
+                number(row["tps"] / peer["tps"], 2) if own and peer else "",
+                number(row["proxy_us"] / peer["proxy_us"], 2) if own and peer else "",
+            ])
+        out.append(f"### `pgbench -S -M {mode}`\n\n" + table(
+            ["clients", "tps", "avg ms", "p50 ms", "p99 ms", "proxy CPU µs", "PostgreSQL CPU µs",
+             "both µs", "switches", "tps ÷ PgBouncer", "CPU ÷ PgBouncer"], lines))
+    return "\n\n".join(out)
+
+
+def calls(found):
+    known = {name: of for name, of in found.items() if of}
+    if not known:
+        return "strace is not installed or may not attach: not measured."
+    names = sorted({call for of in known.values() for call in of},
+                   key=lambda call: -max(of.get(call, 0) for of in known.values()))
+    names = [name for name in names if max(of.get(name, 0) for of in known.values()) >= 0.02]
+    lines = [[f"`{name}`", *(number(of.get(name, 0), 2) for of in known.values())]
+             for name in names]
+    lines.append(["all", *(number(sum(of.values()), 2) for of in known.values())])
+    return table(["calls a transaction", *known], lines)
+
+
+def plain(rows, columns):
+    """One line a target; `columns` are (heading, key, digits)."""
+    return table(["", *(heading for heading, _, _ in columns)], [
+        [NAMES[row["target"]] + (f", {row['mode']}" if "mode" in row else ""),
+         *(number(row[key], digits) for _, key, digits in columns)]
+        for row in rows])
+
+
+RUN_COLUMNS = [("tps", "tps", 0), ("avg ms", "latency_ms", 3), ("p99 ms", "p99_ms", 3),
+               ("proxy CPU µs", "proxy_us", 1), ("PostgreSQL CPU µs", "server_us", 1)]
+
+
+def targets(data):
+    """Each promise: what was measured, and whether it holds."""
+    rows = []
+
+    def add(what, limit, value, holds, text=None):
+        rows.append([what, limit, text or number(value, 2), "yes" if holds else "**no**"])
+
+    grid_rows = data.get("grid", [])
+    for row in (row for row in grid_rows if row["target"] == "pgsluice"):
+        peer = find(grid_rows, mode=row["mode"], clients=row["clients"], target="pgbouncer")
+        of = f"`-S` {row['mode']}, {row['clients']} clients"
+        if not peer:
+            continue
+        cpu, tps = row["proxy_us"] / peer["proxy_us"], row["tps"] / peer["tps"]
+        add(f"{of}: CPU of the gateway ÷ PgBouncer", "≤ 1.5, then ≤ 1", cpu, cpu <= 1.5)
+        add(f"{of}: throughput ÷ PgBouncer", "≥ 0.8, then ≥ 1", tps, tps >= 0.8)
+        if row["clients"] != 1:
+            late = row["p99_ms"] / peer["p99_ms"] if peer["p99_ms"] else 0
+            add(f"{of}: p99 ÷ PgBouncer", "≤ 1", late, late <= 1)
+            continue
+        base = find(grid_rows, mode=row["mode"], clients=1, target="direct")
+        if base and peer["latency_ms"] > base["latency_ms"]:
+            over = ((row["latency_ms"] - base["latency_ms"])
+                    / (peer["latency_ms"] - base["latency_ms"]))
+            add(f"{of}: latency added ÷ PgBouncer's", "≤ 1.2", over, over <= 1.2)
+    for row in (row for row in grid_rows if row["target"] == "pgsluice"):
+        base = find(grid_rows, mode=row["mode"], clients=row["clients"], target="direct")
+        if base and row["clients"] != 1:
+            share = (row["proxy_us"] + row["server_us"]) / base["server_us"]
+            add(f"`-S` {row['mode']}, {row['clients']} clients: CPU of gateway and PostgreSQL ÷ "
+                "PostgreSQL alone", "< 1", share, share < 1)
+    _more_targets(data, add)
+    return table(["promise", "limit", "measured", "holds"], rows)
+
+
+def _more_targets(data, add):
+    cached = data.get("cached_point", [])
+    for row in (row for row in cached if row["target"] == "pgsluice-cached"):
+        base = find(cached, mode=row["mode"], target="direct")
+        ratio = row["tps"] / base["tps"]
+        add(f"cached cheap read, {row['mode']}: throughput ÷ direct", "≥ 2", ratio, ratio >= 2)
+        add(f"cached cheap read, {row['mode']}: connections taken", "0", row["acquires"],
+            row["acquires"] == 0, text=str(row["acquires"]))
+    if aggregate := data.get("cached_aggregate"):
+        ratio = aggregate["pgsluice-cached"]["tps"] / aggregate["direct"]["tps"]
+        add("cached 50 ms aggregate: throughput ÷ direct", "≥ 300", ratio, ratio >= 300,
+            text=number(ratio, 0))
+    if streams := data.get("stream"):
+        own, base = find(streams, target="pgsluice"), find(streams, target="direct")
+        ratio = own["mb_per_s"] / base["mb_per_s"]
+        add("200,000 rows: throughput ÷ direct", "≥ 0.8", ratio, ratio >= 0.8)
+        add("200,000 rows: memory growth, MB", "< 20", own["growth_mb"], own["growth_mb"] < 20)
+        add("200,000 rows: CPU seconds per GB", "≤ 2", own["proxy_s_per_gb"],
+            own["proxy_s_per_gb"] <= 2)
+    if stalled := find(data.get("stall", []), target="pgsluice"):
+        growth = stalled["growth_mb_each"]
+        add("a reader that stalls: memory growth, MB", "≤ 0.2", growth, growth <= 0.2)
+    if resting := find(data.get("idle", []), target="pgsluice"):
+        add("memory with nobody there, MB", "< 30", resting["alone_mb"],
+            resting["alone_mb"] < 30)
+        add(f"memory an idle client at {resting['clients']:,}, kB", "< 10, then ≤ 4",
+            resting["asked_kb_each"], resting["asked_kb_each"] < 10)
+    if reconnecting := data.get("connects"):
+        own, peer = find(reconnecting, target="pgsluice"), find(reconnecting, target="pgbouncer")
+        add("connect–query–close: rate ÷ PgBouncer", "≥ 1", own["tps"] / peer["tps"],
+            own["tps"] >= peer["tps"])
+        add("connect–query–close: CPU ÷ PgBouncer", "≤ 1", own["proxy_us"] / peer["proxy_us"],
+            own["proxy_us"] <= peer["proxy_us"])
+
+
+def markdown(data):
+    parts = [header(data), "## Promises\n\n" + targets(data)]
+    if data.get("grid"):
+        parts.append(
+            "## Uncached reads\n\nThe gateway's cache is off. CPU is per transaction: all threads "
+            "of the proxy, and all processes of PostgreSQL. Switches are the proxy's context "
+            "switches per transaction.\n\n" + grid(data["grid"]))
+        if not find(data["grid"], mode="prepared", target="pgbouncer"):
+            parts.append(
+                f"PgBouncer {data['machine']['pgbouncer']} does not know prepared statements in "
+                "transaction mode (it does from 1.21 on): nothing to compare with.")
+    if data.get("encrypted"):
+        parts.append("## With TLS to the client, simple, 16 clients\n\n"
+                     + plain(data["encrypted"], RUN_COLUMNS))
+    if data.get("calls"):
+        parts.append(
+            "## System calls per transaction, `-S`, 16 clients\n\nUnder strace, which slows both, "
+            "so that fewer messages share one `epoll_wait`. Sign-in is counted too.\n\n"
+            + calls(data["calls"]))
+    if data.get("cached_point"):
+        parts.append("## A cheap read from the cache, 16 clients\n\n"
+                     + plain(data["cached_point"], RUN_COLUMNS))
+    if aggregate := data.get("cached_aggregate"):
+        lines = [[NAMES[name], number(aggregate[name]["tps"], 1),
+                  number(aggregate[name]["latency_ms"], 3)]
+                 for name in ("direct", "pgsluice-cached")]
+        parts.append(f"## An aggregate over {aggregate['rows']:,} rows, one client\n\n"
+                     + table(["", "tps", "avg ms"], lines))
+    if data.get("stream"):
+        parts.append("## 200,000 rows to one client\n\n" + plain(data["stream"], [
+            ("MB/s", "mb_per_s", 0), ("MB a result", "result_mb", 1),
+            ("proxy CPU s/GB", "proxy_s_per_gb", 2), ("PostgreSQL CPU s/GB", "server_s_per_gb", 2),
+            ("proxy's growth MB", "growth_mb", 2)]))
+    if data.get("stall"):
+        parts.append("## Readers that stall amid 200,000 rows\n\n" + plain(
+            data["stall"], [("readers", "readers", 0), ("growth MB each", "growth_mb_each", 3)]))
+    if data.get("idle"):
+        parts.append("## Idle clients\n\n" + plain(data["idle"], [
+            ("clients", "clients", 0), ("MB with none", "alone_mb", 1),
+            ("kB each, signed in", "idle_kb_each", 2),
+            ("kB each, after one query", "asked_kb_each", 2),
+            ("CPU µs a sign-in", "login_us", 0)]))
+    if data.get("connects"):
+        parts.append("## Connect, query, close: `pgbench -C -S`, 16 clients\n\n"
+                     + plain(data["connects"], RUN_COLUMNS))
+    return "\n\n".join(parts)
+
+
+def header(data):
+    machine = data["machine"]
+    return "\n".join([
+        f"- Date: {machine['date']}",
+        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB, "
+        f"Linux {machine['kernel']}; load average before: {machine['load']}",
+        f"- PostgreSQL {machine['postgres']}, PgBouncer {machine['pgbouncer']}, "
+        f"pgsluice {machine['pgsluice']}",
+        f"- Command: `{machine['command']}`: {machine['seconds']} s a run, medians of "
+        f"{machine['rounds']} interleaved rounds",
+        "- Everything on loopback TCP, SCRAM, no TLS but where it says so; pools of 20, "
+        "transaction mode; scale 10; `pgbench -j 1`, which shares the cores with what it measures",
+    ])
+
+
+def instructions(rows):
+    return table(["operation", "instructions", "ns"], [
+        [f"`{row['bench']}` {row['name']}", number(row["instructions"], 0), number(row["ns"], 0)]
+        for row in rows])
+
+
+def replace(text, marker, body):
+    """`text` with what stands between the marker's comments replaced."""
+    begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise RuntimeError(f"docs/benchmarks.md lacks the markers {begin} and {end}")
+    return f"{before}{begin}\n\n{body}\n\n{end}{after}"
