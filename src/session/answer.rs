@@ -169,7 +169,11 @@ impl Session {
             self.shared.cache.on_bypass(Bypass::BatchShape);
             return self.run(&translated.actions).await;
         }
-        match self.seek(read, &portal.statement.types, &portal.tail).await? {
+        let arguments = match &portal.tail[..] {
+            NO_ARGUMENTS_AS_TEXT => NO_ARGUMENTS,
+            arguments => arguments,
+        };
+        match self.seek(read, &portal.statement.types, arguments).await? {
             Sought::Entry(entry) => {
                 self.tell_entry(&translated.actions, &entry);
                 Ok(())
@@ -396,6 +400,10 @@ fn own_reply(read: &ReadStatement, told: &[u8]) -> Bytes {
     reply.extend_from_slice(told);
     reply.freeze()
 }
+
+/// What libpq sends where nothing is bound: one result format, text, for all columns. It asks for
+/// the same bytes as [`NO_ARGUMENTS`].
+const NO_ARGUMENTS_AS_TEXT: &[u8] = &[0, 0, 0, 0, 0, 1, 0, 0];
 
 /// How long a session waits for another's execution of the same read.
 const FLIGHT_WAIT_MAX: Duration = Duration::from_mins(1);

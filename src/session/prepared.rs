@@ -58,8 +58,18 @@ const STATEMENT_BYTES: usize = 256;
 #[derive(Debug, Default)]
 pub struct Interner {
     // A lock because all sessions share it; held for one look-up, on a named Parse alone.
-    statements: Mutex<HashMap<Interned, Weak<Statement>>>,
+    table: Mutex<Table>,
 }
+
+#[derive(Debug, Default)]
+struct Table {
+    statements: HashMap<Interned, Weak<Statement>>,
+    /// What has been put in since the dead were last cleared out, in bytes.
+    bytes: usize,
+}
+
+/// How much may be put in before the statements that nobody holds are cleared out, in bytes.
+const SWEEP_BYTES: usize = 4 << 20;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Interned {
@@ -78,19 +88,26 @@ impl Interner {
         settings: Bytes,
     ) -> Arc<Statement> {
         let Some(read) = read else { return Statement::new(None, types) };
-        let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         // The frame that the types came in may be large: keep them alone.
         let types = Bytes::copy_from_slice(&types);
         let key = Interned { text: read.text().clone(), types, settings };
-        if let Some(statement) = statements.get(&key).and_then(Weak::upgrade) {
+        if let Some(statement) = table.statements.get(&key).and_then(Weak::upgrade) {
             return statement;
         }
         let statement = Statement::new(Some(read), key.types.clone());
-        if statements.len() >= statements.capacity() {
-            statements.retain(|_, statement| statement.strong_count() > 0);
+        table.bytes += statement.bytes();
+        if table.bytes > SWEEP_BYTES {
+            table.statements.retain(|_, statement| statement.strong_count() > 0);
+            table.bytes = 0;
         }
-        statements.insert(key, Arc::downgrade(&statement));
+        table.statements.insert(key, Arc::downgrade(&statement));
         statement
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.table.lock().unwrap().statements.len()
     }
 }
 
@@ -202,6 +219,30 @@ mod tests {
         assert_eq!(prepared.bytes(), a.bytes());
         prepared.on_closed(b"a");
         assert_eq!(prepared.bytes(), 0);
+    }
+
+    #[test]
+    fn equal_statements_are_one_and_the_dead_are_cleared_out() {
+        use crate::sql::analyze::{Analysis, Analyzer, Config};
+        let read = |text: &str| match Analyzer::new(Config::default())
+            .analyze(&Bytes::from(text.to_owned()))
+        {
+            Analysis::Read(read) => Some(read),
+            other => panic!("{other:?}"),
+        };
+        let interner = Interner::default();
+        let intern = |text: &str, settings| interner.intern(read(text), Bytes::new(), settings);
+
+        let one = intern("select 1", Bytes::new());
+        assert_eq!(one.number, intern("select 1", Bytes::new()).number);
+        assert_ne!(one.number, intern("select 1", Bytes::from_static(b"datestyle")).number);
+
+        let long = "x".repeat(100_000);
+        for index in 0..1_000 {
+            let _ = intern(&format!("select {index}, '{long}'"), Bytes::new());
+        }
+        assert!(interner.len() < 100, "{}", interner.len());
+        assert_eq!(one.number, intern("select 1", Bytes::new()).number, "who is held stays");
     }
 
     #[test]

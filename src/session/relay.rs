@@ -295,8 +295,8 @@ impl Session {
     fn on_parameter(&mut self, body: &[u8]) -> Result<(), GatewayError> {
         let Some(lease) = &mut self.link else { return Ok(()) };
         lease.parameters.on_status(body).ok_or(OUT_OF_STEP)?;
-        if !lease.parameters.is_walled() {
-            tracing::error!(parent: &self.span, "an upstream connection left its read-only state");
+        if let Some(setting) = lease.parameters.open_wall() {
+            tracing::error!(parent: &self.span, setting, "an upstream connection left its read-only state");
             return Err(GatewayError::UpstreamOutOfStep("a guarded setting changed"));
         }
         Ok(())

@@ -234,7 +234,8 @@ impl Connector {
 
     /// The start-up packet: who we are, and the settings that every connection starts with.
     ///
-    /// `RESET` goes back to these, so no client can undo them.
+    /// `RESET` goes back to these, so no client can undo them. The application's name is left to
+    /// the clients: who gives none is shown without one, as without a gateway.
     fn startup_packet(&self) -> BytesMut {
         let mut packet = BytesMut::new();
         packet.put_u32(0);
@@ -242,7 +243,6 @@ impl Connector {
         let parameters = [
             ("user", self.0.user.as_str()),
             ("database", self.0.database.as_str()),
-            ("application_name", "pgsluice"),
             ("client_encoding", "UTF8"),
             ("default_transaction_read_only", "on"),
             ("standard_conforming_strings", "on"),
@@ -281,9 +281,9 @@ impl Connector {
                 _ => return Err(ConnectError::Protocol),
             }
         }
-        match parameters.is_walled() {
-            true => Ok(Connection::new(handshake.stream, key, parameters, self.0.prepared_max)),
-            false => Err(ConnectError::NotReadOnly),
+        match parameters.open_wall() {
+            None => Ok(Connection::new(handshake.stream, key, parameters, self.0.prepared_max)),
+            Some(_) => Err(ConnectError::NotReadOnly),
         }
     }
 }

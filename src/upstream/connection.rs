@@ -230,8 +230,11 @@ impl Connection {
             match frame.tag {
                 b'S' => {
                     self.parameters.on_status(&frame.body)?;
-                    if !self.parameters.is_walled() {
-                        tracing::error!("an idle upstream connection left its read-only state");
+                    if let Some(setting) = self.parameters.open_wall() {
+                        tracing::error!(
+                            setting,
+                            "an idle upstream connection left its read-only state"
+                        );
                         return None;
                     }
                 }

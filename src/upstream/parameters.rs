@@ -43,14 +43,19 @@ impl Parameters {
         self.0.get(name.as_bytes()).map(AsRef::as_ref)
     }
 
-    /// Whether the settings that keep a connection read-only are as the gateway set them.
+    /// The setting that keeps a connection read-only and is not as the gateway set it.
     ///
     /// `default_transaction_read_only` is reported since PostgreSQL 14; before that the start-up
     /// packet alone must do.
     #[must_use]
-    pub fn is_walled(&self) -> bool {
-        self.value("default_transaction_read_only").is_none_or(|on| on == b"on")
-            && self.value("standard_conforming_strings") == Some(b"on")
+    pub fn open_wall(&self) -> Option<&'static str> {
+        if self.value("default_transaction_read_only").is_some_and(|on| on != b"on") {
+            return Some("default_transaction_read_only");
+        }
+        match self.value("standard_conforming_strings") {
+            Some(b"on") => None,
+            _ => Some("standard_conforming_strings"),
+        }
     }
 
     /// Appends a `ParameterStatus` for each one.

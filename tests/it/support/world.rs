@@ -108,6 +108,7 @@ impl World {
             leftover: BytesMut::new(),
             user: "ann".to_owned(),
             database: DATABASE.to_owned(),
+            span: tracing::Span::none(),
             parameters: parameters.iter().map(owned).collect(),
         };
         let shared = Arc::clone(&self.shared);
