@@ -8,5 +8,6 @@ mod architecture;
 mod conversation;
 mod demo;
 mod harness;
+mod hostile;
 mod tidy;
 mod timeouts;

@@ -25,7 +25,6 @@ pub(crate) struct Gateway {
 type Log = Arc<Mutex<String>>;
 
 impl Gateway {
-    #[expect(dead_code, reason = "for the tests of the served gateway")]
     /// In front of `upstream`'s database `postgres`, with these settings besides.
     pub(crate) fn start(upstream: &Postgres, settings: &[(&str, &str)]) -> Self {
         let login = upstream.as_superuser();

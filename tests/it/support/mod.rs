@@ -5,6 +5,7 @@
 //!   scripted   a server that says what a test says    gateway    the program under test
 //!   sources    the project's own files
 //!   messages   messages built and taken apart         wire       one end of a conversation
+//!   served     the program in front of a real server, and what it says of itself
 //!   world      the gateway's sessions over pipes, between clients and scripted servers
 //! ```
 
@@ -15,6 +16,7 @@ pub(crate) mod gateway;
 pub(crate) mod messages;
 pub(crate) mod postgres;
 pub(crate) mod scripted;
+pub(crate) mod served;
 pub(crate) mod sources;
 pub(crate) mod wire;
 pub(crate) mod world;
