@@ -9,5 +9,7 @@ mod conversation;
 mod demo;
 mod harness;
 mod hostile;
+mod shutdown;
+mod soak;
 mod tidy;
 mod timeouts;

@@ -3,6 +3,7 @@
 //! ```text
 //!   postgres   a real server of the test's own        client     speaks raw messages to either
 //!   scripted   a server that says what a test says    gateway    the program under test
+//!   files      a folder of the test's own, certificates in it
 //!   sources    the project's own files
 //!   messages   messages built and taken apart         wire       one end of a conversation
 //!   served     the program in front of a real server, and what it says of itself
@@ -12,6 +13,7 @@
 use std::time::Duration;
 
 pub(crate) mod client;
+pub(crate) mod files;
 pub(crate) mod gateway;
 pub(crate) mod messages;
 pub(crate) mod postgres;
