@@ -25,3 +25,16 @@ pub(crate) mod world;
 
 /// The longest that any one step of a test may take.
 pub(crate) const STEP_MAX: Duration = Duration::from_secs(10);
+
+/// How long the soak goes on, as the caller of the tests wants it.
+pub(crate) fn soak_time() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "the tests' own setting, read here alone")]
+    let given = std::env::var("PGSLUICE_SOAK_SECONDS").ok();
+    let seconds = given.map(|seconds| seconds.parse().expect("PGSLUICE_SOAK_SECONDS is a number"));
+    Duration::from_secs(seconds.unwrap_or(60))
+}
+
+/// The longest that one answer may take in the soak, where thirty clients share two processors.
+pub(crate) const fn soak_step_max() -> Duration {
+    Duration::from_secs(30)
+}
