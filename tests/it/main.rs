@@ -7,6 +7,7 @@ mod support;
 mod architecture;
 mod conversation;
 mod demo;
+mod drivers;
 mod harness;
 mod hostile;
 mod shutdown;
