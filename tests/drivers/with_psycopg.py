@@ -238,7 +238,7 @@ def codes(port, prepare, parameters):
 def refused_in_block(port):
     connection = connect(port, autocommit=False)
     seen = [connection.execute("SELECT 1").fetchone(), failure(connection, WRITES[0])[0],
-            connection.info.transaction_status, failure(connection, "SELECT 1")[0]]
+            int(connection.info.transaction_status), failure(connection, "SELECT 1")[0]]
     connection.rollback()
     with connection.transaction():
         try:
