@@ -7,6 +7,7 @@ mod support;
 mod architecture;
 mod conversation;
 mod demo;
+mod docs;
 mod drivers;
 mod harness;
 mod hostile;
