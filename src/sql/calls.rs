@@ -49,8 +49,10 @@ pub fn collect(tokens: &Tokens<'_>, sets_config: bool) -> Result<Calls, Refusal>
                 calls.add_name(tokens, index, sets_config)?;
             }
             Some(TokenKind::Operator) => {
-                if let Ok(operator) = str::from_utf8(tokens.bytes(index)) {
-                    calls.operators.push(operator.to_owned());
+                match tokens.bytes(index) {
+                    // PostgreSQL's scanner makes the one of the other.
+                    b"!=" => calls.operators.push("<>".to_owned()),
+                    operator => calls.operators.extend(str::from_utf8(operator).map(str::to_owned)),
                 }
             }
             Some(TokenKind::String | TokenKind::UnicodeString) => {
@@ -79,8 +81,7 @@ impl Calls {
             index.checked_sub(1).is_some_and(|at| tokens.kind(at) == Some(TokenKind::Dot));
         let is_call = tokens.kind(index + 1) == Some(TokenKind::Open);
         if behind_dot && !is_call {
-            self.attributes.push(tokens.name(index).ok_or(Refusal::ObscureName)?);
-            return Ok(());
+            return self.add_attribute(tokens.name(index).ok_or(Refusal::ObscureName)?);
         }
         let is_keyword = !behind_dot && tokens.kind(index) == Some(TokenKind::Word);
         if is_keyword {
@@ -89,6 +90,10 @@ impl Calls {
         if is_keyword && tokens.is_any(index, FUNCTIONS_WITHOUT_PARENTHESES) {
             let is_label = index.checked_sub(1).is_some_and(|at| tokens.is(at, "as"));
             return if is_label { Ok(()) } else { self.add_call(tokens, index, false) };
+        }
+        // `TREAT(x AS f)` is the call `pg_catalog.f(x)`: a function by the name of a type.
+        if is_keyword && is_call && tokens.is(index, "treat") {
+            return Err(Refusal::Function { name: "treat".to_owned() });
         }
         let is_construct = is_keyword && is_construct(tokens.bytes(index));
         if !is_call || is_construct || heads_statement(tokens, index) {
@@ -100,6 +105,21 @@ impl Calls {
             (true, false) => Err(Refusal::SetConfig),
             (false, _) => self.add_call(tokens, index, behind_dot),
         }
+    }
+
+    /// `x.f` calls `f(x)`, of any type, unless `x` has a column of that name.
+    fn add_attribute(&mut self, name: String) -> Result<(), Refusal> {
+        match functions::builtin(&name) {
+            FunctionVerdict::Refused => return Err(Refusal::Function { name }),
+            // Many a table has a column `age` or `timezone`.
+            FunctionVerdict::Uncacheable(Bypass::ClockFunction) => {}
+            FunctionVerdict::Uncacheable(bypass) => {
+                self.bypass = stronger(self.bypass, Some(bypass));
+            }
+            FunctionVerdict::Pure | FunctionVerdict::Unknown => {}
+        }
+        self.attributes.push(name);
+        Ok(())
     }
 
     fn add_call(
@@ -131,8 +151,8 @@ impl Calls {
     /// Adds the operators that a word stands for.
     fn add_implied(&mut self, tokens: &Tokens<'_>, index: usize) {
         let word = tokens.bytes(index);
-        // The longest of them has eight letters, and this runs for every word.
-        if word.len() > 8 {
+        // The longest of them has nine letters, and this runs for every word.
+        if word.len() > 9 {
             return;
         }
         let found = IMPLIED_OPERATORS
@@ -181,7 +201,8 @@ fn heads_statement(tokens: &Tokens<'_>, index: usize) -> bool {
 
 /// Whether `word`, unquoted, can stand in front of `(` without being a function's name.
 ///
-/// Reserved words, and those that the grammar itself makes into calls of `pg_catalog`.
+/// Reserved words, and those that the grammar itself makes into calls of `pg_catalog`. Not
+/// OVERLAY and SUBSTRING, which with plain arguments are looked up on the path.
 #[must_use]
 pub fn is_construct(word: &[u8]) -> bool {
     let mut folded = [0_u8; LONGEST_CONSTRUCT];
@@ -216,13 +237,16 @@ const IMPLIED_OPERATORS: &[(&str, &[&str])] = &[
     ("between", &["<", "<=", ">", ">="]),
     ("case", &["="]),
     ("distinct", &["="]),
+    ("except", &["=", "<"]),
     ("group", &["=", "<"]),
     ("ilike", &["~~*", "!~~*"]),
     ("in", &["=", "<>"]),
+    ("intersect", &["=", "<"]),
     ("join", &["="]),
     ("like", &["~~", "!~~"]),
     ("nullif", &["="]),
     ("order", &["<", ">"]),
+    ("partition", &["=", "<"]),
     ("similar", &["~", "!~"]),
     ("union", &["=", "<"]),
     ("using", &["="]),
@@ -312,7 +336,6 @@ const CONSTRUCTS: &[&str] = &[
     "or",
     "order",
     "out",
-    "overlay",
     "placing",
     "position",
     "precision",
@@ -326,7 +349,6 @@ const CONSTRUCTS: &[&str] = &[
     "setof",
     "smallint",
     "some",
-    "substring",
     "symmetric",
     "table",
     "then",
@@ -334,7 +356,6 @@ const CONSTRUCTS: &[&str] = &[
     "timestamp",
     "to",
     "trailing",
-    "treat",
     "trim",
     "true",
     "union",

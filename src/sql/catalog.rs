@@ -46,7 +46,7 @@ pub struct FunctionRow {
     pub made_of: Vec<String>,
     /// The C symbol behind it, which says what it is when it was renamed.
     pub symbol: Option<String>,
-    /// It can be called as `row.name`: one argument suffices, and that can be a row.
+    /// It can be called as `x.name`: one argument suffices.
     pub is_attribute: bool,
 }
 

@@ -220,7 +220,10 @@ fn prove_explain(tokens: &Tokens<'_>) -> Result<Proof, Refusal> {
     if starts_query(&explained) {
         return match reads_only(&explained) {
             Ok(()) => Ok(Proof::query(Kind::Explain)),
-            Err(_) if !runs => Ok(Proof::plain(Kind::Explain)),
+            // `(VALUES 1, ANALYZE)` is a list of options to the server's grammar.
+            Err(_) if !runs && explained.kind(0) != Some(TokenKind::Open) => {
+                Ok(Proof::plain(Kind::Explain))
+            }
             Err(refusal) => Err(refusal),
         };
     }

@@ -221,8 +221,8 @@ const CONNECTIONS_MAX: usize = 2;
 ///
 /// - An aggregate is labelled immutable whatever its parts are, so the parts are what counts.
 /// - A function in language `internal` is another name for the built-in with that symbol.
-/// - A row can be the argument if the parameter's type is composite, a domain over one, or a
-///   pseudo-type such as `anyelement`, or if a row's type has an implicit cast to it.
+/// - `x.name` calls the function with `x`, which need not be a row: `(1).f`, and `x.f` behind
+///   `FROM unnest(…) x`. So every function counts that can do with one argument.
 const FUNCTIONS: &str = "
 WITH part AS (
   SELECT a.aggfnoid::oid AS whole, p.proname, p.provolatile::text AS volatility,
@@ -236,17 +236,6 @@ WITH part AS (
   SELECT whole, max(volatility) FILTER (WHERE NOT is_builtin) AS volatility,
          array_agg(proname::text) FILTER (WHERE is_builtin) AS made_of
     FROM part GROUP BY whole
-), row_like AS (
-  SELECT t.oid FROM pg_catalog.pg_type t
-    LEFT JOIN pg_catalog.pg_type base ON base.oid = t.typbasetype
-   WHERE t.typtype = 'c' OR base.typtype = 'c'
-      OR t.typtype = 'p' AND t.typname NOT IN (
-           'internal', 'cstring', 'anyarray', 'anyenum', 'anyrange', 'anymultirange',
-           'anycompatiblearray', 'anycompatiblerange', 'anycompatiblemultirange')
-  UNION
-  SELECT c.casttarget FROM pg_catalog.pg_cast c
-    JOIN pg_catalog.pg_type t ON t.oid = c.castsource
-   WHERE t.typtype = 'c' AND c.castcontext = 'i'
 )
 SELECT p.proname::text AS name,
        p.pronamespace = 'pg_catalog'::regnamespace AS is_builtin,
@@ -261,8 +250,7 @@ SELECT p.proname::text AS name,
                   AND twin.prolang = p.prolang AND twin.prosrc = p.prosrc
                   AND twin.pronamespace = 'pg_catalog'::regnamespace) AS made_of,
        CASE l.lanname WHEN 'c' THEN p.prosrc END AS symbol,
-       p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1
-         AND p.proargtypes[0] IN (SELECT oid FROM row_like) AS is_attribute
+       p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1 AS is_attribute
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
   LEFT JOIN parts ON parts.whole = p.oid

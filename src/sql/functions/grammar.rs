@@ -38,7 +38,6 @@ pub(super) const WORDS: &[&str] = &[
     "real",
     "row",
     "smallint",
-    "treat",
     "trim",
     "user",
     "values",

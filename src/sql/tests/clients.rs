@@ -274,6 +274,22 @@ fn every_name_that_can_be_called_is_reported() {
 }
 
 #[test]
+fn what_the_path_can_lead_elsewhere_is_a_call() {
+    let read = read("SELECT substring(a, b), overlay(a, b), trim(c) FROM t WHERE d != 1 EXCEPT TABLE u");
+
+    let calls: Vec<_> = read.calls().iter().map(|call| call.name.as_str()).collect();
+    assert_eq!(calls, ["overlay", "substring"]);
+    // The scanner makes `<>` of `!=`.
+    assert_eq!(read.operators(), ["<", "<>", "="]);
+}
+
+#[test]
+fn a_name_behind_a_dot_may_call_what_is_not_cached() {
+    assert_eq!(read("SELECT (xid).pg_xact_status FROM t").bypass(), Some(Bypass::VolatileFunction));
+    assert_eq!(read("SELECT t.age, t.timezone FROM t").bypass(), None);
+}
+
+#[test]
 fn fingerprints_leave_out_what_differs() {
     let one = read("SELECT  a FROM t WHERE b IN (1, 'x') AND \"C\" = $1 -- c");
     let two = read("select a from T where B in (22, E'y\\'') and \"C\"=$1;");

@@ -165,6 +165,17 @@ SELECT lo_import('/etc/passwd')
 SELECT ts_stat('DELETE FROM t')
 SELECT pg_notify('a', 'b')
 VALUES (pg_logical_emit_message(true, 'a', 'b'))
+SELECT treat('/etc/hostname' AS pg_read_file)
+SELECT TREAT /**/ (pid AS pg_catalog.pg_terminate_backend) FROM pg_stat_activity
+SELECT * FROM treat('slot' AS pg_create_physical_replication_slot)
+SELECT ('/etc/hostname'::text).pg_read_file
+SELECT (-1).lo_creat
+SELECT $1.pg_terminate_backend
+SELECT (ARRAY[1])[1] . "pg_cancel_backend"
+SELECT pid.pg_terminate_backend FROM unnest(ARRAY[1, 2]) pid
+EXPLAIN SELECT ('s'::regclass).nextval
+SELECT (a).pg_advisory_lock FROM t
+SELECT (t.*).pg_notify FROM t
 
 #= obscure_name
 SELECT U&"pg_read_fil\\0065"('x')
