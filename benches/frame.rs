@@ -59,7 +59,7 @@ fn main() {
         ledger.owe(Owed::Sync);
         for tag in *b"12TDCZ" {
             drop(ledger.on_reply(tag));
-            let _ = ledger.pay(&mut told);
+            ledger.pay(&mut told, |_| {});
         }
         ledger.is_settled()
     });

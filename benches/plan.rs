@@ -8,6 +8,7 @@ mod harness;
 use bytes::Bytes;
 use harness::Harness;
 use pgsluice::session::plan::{self, Knower, View};
+use pgsluice::session::portals::Parameter;
 use pgsluice::session::state::{Effect, State};
 use pgsluice::sql::{Analysis, Analyzer, Config, ReadStatement, Script};
 use pgsluice::upstream::settings::Settings;
@@ -28,7 +29,7 @@ fn main() {
         harness.case(name, || plan::decide(&read, &idle, view, |_| Knower::Nobody));
     }
     if let Some(read) = read("SET application_name = 'a report'") {
-        harness.case("effect of a setting", || Effect::of(read.kind(), |_| None));
+        harness.case("effect of a setting", || Effect::of(read.kind(), |_| Parameter::Null));
     }
 }
 

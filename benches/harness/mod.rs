@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// What the command line asks for.
-pub struct Harness {
+pub(crate) struct Harness {
     mode: Mode,
 }
 
@@ -21,7 +21,7 @@ enum Mode {
 
 impl Harness {
     /// Reads the command line; what it does not know, as cargo's `--bench`, it leaves alone.
-    pub fn from_args() -> Self {
+    pub(crate) fn from_args() -> Self {
         let args = std::env::args().skip(1).collect::<Vec<_>>();
         let mode = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["--run", name, rounds] => {
@@ -34,7 +34,7 @@ impl Harness {
     }
 
     /// One operation, whose result is thrown away.
-    pub fn case<T>(&self, name: &str, mut operation: impl FnMut() -> T) {
+    pub(crate) fn case<T>(&self, name: &str, mut operation: impl FnMut() -> T) {
         match &self.mode {
             Mode::List => println!("{name}"),
             Mode::Run { name: wanted, rounds } if wanted == name => {

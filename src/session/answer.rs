@@ -44,7 +44,7 @@ impl Session {
 
     /// Answers a simple query of one statement.
     async fn one(&mut self, read: &ReadStatement) -> Result<(), GatewayError> {
-        if let Err(refusal) = self.shared.check_catalog(read).await {
+        if let Err(refusal) = self.check_names(read).await {
             return self.refuse(GatewayError::Refused(refusal)).await;
         }
         let plan = self.decide(read, &[]);
@@ -96,7 +96,7 @@ impl Session {
             }
         }
         for read in &reads {
-            if let Err(refusal) = self.shared.check_catalog(read).await {
+            if let Err(refusal) = self.check_names(read).await {
                 return self.refuse(GatewayError::Refused(refusal)).await;
             }
         }
@@ -203,6 +203,7 @@ impl Session {
                 _ => false,
             })
             && is_one_portal(&translated.actions)
+            && is_what_is_bound(&translated.actions)
     }
 
     /// Tells a stored reply in the form that the batch asks for.
@@ -431,6 +432,24 @@ fn is_one_portal(actions: &[Action]) -> bool {
             | Action::ClosePortal(portal) => portal == bound,
             _ => true,
         })
+}
+
+/// Whether what is parsed, if anything, is the statement that is bound behind it.
+fn is_what_is_bound(actions: &[Action]) -> bool {
+    let mut parsed = None;
+    let mut is_bound = false;
+    actions.iter().all(|action| match action {
+        Action::Parse { .. } if is_bound || parsed.is_some() => false,
+        Action::Parse { statement, .. } => {
+            parsed = Some(statement.number);
+            true
+        }
+        Action::Bind { statement, .. } => {
+            is_bound = true;
+            parsed.is_none_or(|parsed| parsed == statement.number)
+        }
+        _ => true,
+    })
 }
 
 /// Asks for the portal's description, for the stored reply to have one.

@@ -4,12 +4,16 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
+use futures::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use super::config::SessionConfig;
 use crate::error::GatewayError;
 use crate::wire::frame::{self, Frame};
 
@@ -71,13 +75,15 @@ pub struct Client {
     /// What is to be sent next.
     pub out: BytesMut,
     body_max: usize,
+    write_timeout: Option<Duration>,
 }
 
 impl Client {
-    /// A client that may send bodies of up to `body_max` bytes; `input` has come already.
+    /// A client within the limits of `config`; `input` has come already.
     #[must_use]
-    pub fn new(socket: Socket, input: BytesMut, body_max: usize) -> Self {
-        Self { socket, input, out: BytesMut::new(), body_max }
+    pub fn new(socket: Socket, input: BytesMut, config: &SessionConfig) -> Self {
+        let SessionConfig { message_bytes_max: body_max, write_timeout, .. } = *config;
+        Self { socket, input, out: BytesMut::new(), body_max, write_timeout }
     }
 
     /// The next whole message that has arrived.
@@ -118,25 +124,22 @@ impl Client {
         }
     }
 
-    /// Sends `out`, waiting as long as the client takes.
+    /// Sends `out`. A client that takes nothing at all for the time limit is given up.
     ///
     /// Not cancel-safe: a part may have been sent.
     ///
     /// # Errors
-    /// When the client is gone.
+    /// When the client is gone, or takes nothing.
     pub async fn flush(&mut self) -> Result<(), GatewayError> {
-        if self.out.is_empty() {
-            return Ok(());
+        while !self.out.is_empty() {
+            let write = self.socket.write(&self.out);
+            let sent = within(self.write_timeout, write).await?;
+            self.out.advance(sent);
         }
-        let sent = match &mut self.socket {
-            Socket::Plain(socket) => socket.write_all(&self.out).await,
-            other => match other.write_all(&self.out).await {
-                Ok(()) => other.flush().await,
-                Err(error) => Err(error),
-            },
-        };
-        self.out.clear();
-        sent.map_err(|error| GatewayError::ClientLost(error.kind()))
+        match self.socket {
+            Socket::Plain(_) => Ok(()),
+            _ => within(self.write_timeout, self.socket.flush()).await,
+        }
     }
 
     /// Lets go of buffers that hold nothing.
@@ -163,6 +166,23 @@ impl Client {
         self.input.reserve(READ_BYTES);
         // Unlike `try_read`, this takes a short read for a drained socket and saves asking again.
         self.socket.read_buf(&mut self.input).await
+    }
+}
+
+/// Does a part of the sending. The clock is asked only where it has to wait.
+async fn within<T>(
+    limit: Option<Duration>,
+    sending: impl Future<Output = io::Result<T>>,
+) -> Result<T, GatewayError> {
+    tokio::pin!(sending);
+    let lost = |error: io::Error| GatewayError::ClientLost(error.kind());
+    match (sending.as_mut().now_or_never(), limit) {
+        (Some(sent), _) => sent.map_err(lost),
+        (None, None) => sending.await.map_err(lost),
+        (None, Some(limit)) => match timeout(limit, sending).await {
+            Ok(sent) => sent.map_err(lost),
+            Err(_) => Err(GatewayError::ClientLost(io::ErrorKind::TimedOut)),
+        },
     }
 }
 

@@ -11,6 +11,8 @@ pub struct SessionConfig {
     pub idle_timeout: Option<Duration>,
     /// How long it may be idle inside one, then 25P03; default 300 s, `None` for ever.
     pub idle_in_transaction_timeout: Option<Duration>,
+    /// How long a client may leave its reply unread; default 300 s, `None` for ever.
+    pub write_timeout: Option<Duration>,
     /// The longest message body accepted after sign-in, in bytes; default 64 MiB.
     pub message_bytes_max: usize,
     /// The longest statement text accepted, in bytes; default 1 MiB.
@@ -29,6 +31,7 @@ impl Default for SessionConfig {
             startup_timeout: Duration::from_secs(10),
             idle_timeout: None,
             idle_in_transaction_timeout: Some(Duration::from_mins(5)),
+            write_timeout: Some(Duration::from_mins(5)),
             message_bytes_max: 64 << 20,
             statement_bytes_max: 1 << 20,
             statement_timeout: None,

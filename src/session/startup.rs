@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tracing::Span;
 
 use super::client::{Client, Socket};
+use super::config::SessionConfig;
 use super::control::Control;
 use super::ledger::Ledger;
 use super::portals::Portals;
@@ -42,7 +43,7 @@ pub struct Arrival {
 impl Arrival {
     /// Says why there is no session.
     pub async fn turn_away(self, error: &GatewayError) {
-        let mut client = Client::new(self.socket, self.leftover, 0);
+        let mut client = Client::new(self.socket, self.leftover, &SessionConfig::default());
         error.reply().put(&mut client.out);
         let _ = tokio::time::timeout(crate::error::FAREWELL_TIMEOUT, client.flush()).await;
         client.close().await;
@@ -59,7 +60,7 @@ impl Session {
         control: Arc<Control>,
     ) -> Option<Self> {
         let Arrival { socket, leftover, user, database, parameters, span } = arrival;
-        let client = Client::new(socket, leftover, shared.config.message_bytes_max);
+        let client = Client::new(socket, leftover, &shared.config);
         let startup = startup_settings(&parameters);
         let mut session = Self {
             client,

@@ -227,6 +227,21 @@ impl State {
         self.block != Block::None && (self.is_snapshot || default.is_some())
     }
 
+    /// Whether the client's text is UTF-8, as far as its settings say.
+    #[must_use]
+    pub fn is_utf8(&self) -> bool {
+        let is_encoding = |change: &Change| match change {
+            Change::Set(name, _) | Change::Reset(name) => name == "client_encoding",
+            Change::ResetAll => true,
+        };
+        let is_named_utf8 =
+            |replay: &Bytes| replay.windows(3).any(|word| word.eq_ignore_ascii_case(b"utf"));
+        !self.changes.iter().any(is_encoding)
+            && !self.has_local_settings
+            && !self.has_unknown_settings
+            && self.settings.replay("client_encoding").is_none_or(is_named_utf8)
+    }
+
     /// Whether settings were changed inside the open transaction.
     #[must_use]
     pub fn has_settings_in_block(&self) -> bool {

@@ -70,18 +70,20 @@ impl Session {
         match frame.tag {
             b'P' => {
                 let parse = frontend::parse(&frame.body).map_err(bad)?;
-                translated.actions.push(self.on_parse(parse).await?);
+                let action = self.on_parse(parse).await?;
+                translated.actions.push(self.in_block(action)?);
             }
             b'B' => {
                 let bind = frontend::bind(&frame.body).map_err(bad)?;
-                translated.actions.push(self.on_bind(bind)?);
+                let action = self.on_bind(bind)?;
+                translated.actions.push(self.in_block(action)?);
             }
             b'D' => {
                 let action = match frontend::target(&frame.body).map_err(bad)? {
                     Target::Statement(name) => self.on_describe_statement(&name)?,
                     Target::Portal(name) => self.on_describe_portal(name),
                 };
-                translated.actions.push(action);
+                translated.actions.push(self.in_block(action)?);
             }
             b'E' => {
                 let execute = frontend::execute(&frame.body).map_err(bad)?;
@@ -101,6 +103,14 @@ impl Session {
         Ok(())
     }
 
+    /// A block that failed before the upstream heard of it takes nothing but its end.
+    fn in_block(&self, action: Action) -> Result<Action, GatewayError> {
+        match self.state.block() == Block::DeferredFailed && action.is_upstream() {
+            true => Err(GatewayError::InFailedBlock),
+            false => Ok(action),
+        }
+    }
+
     async fn on_parse(&mut self, parse: Parse) -> Result<Action, GatewayError> {
         if self.prepared.is_named(&parse.name) {
             return Err(GatewayError::DuplicateStatement(text_of(&parse.name)));
@@ -112,7 +122,7 @@ impl Session {
         let read = match analysis {
             Analysis::Empty => None,
             Analysis::Read(read) => {
-                self.shared.check_catalog(&read).await.map_err(GatewayError::Refused)?;
+                self.check_names(&read).await.map_err(GatewayError::Refused)?;
                 Some(read)
             }
             Analysis::Refused(refusal) => return Err(GatewayError::Refused(refusal)),
@@ -199,7 +209,8 @@ impl Session {
         let Some(portal) = self.portals.find(&name).cloned() else {
             // A cursor, or nothing at all; in any case nothing whose effect is known here.
             let effect = Some(Box::new(Effect::Unknown));
-            translated.actions.push(Action::Execute { portal: name, rows_max, effect });
+            let action = Action::Execute { portal: name, rows_max, effect };
+            translated.actions.push(self.in_block(action)?);
             return Ok(());
         };
         let Some(read) = portal.statement.read.as_ref() else {
@@ -223,6 +234,15 @@ impl Session {
             false => Action::Execute { portal: name, rows_max, effect },
         });
         Ok(())
+    }
+
+    /// Asks what the names in a statement may do, for the functions of the database's own.
+    pub(super) async fn check_names(&self, read: &ReadStatement) -> Result<(), Refusal> {
+        // In another encoding the bytes of a name are another name than the catalog's.
+        if !self.state.is_utf8() && read.has_other_than_ascii_names() {
+            return Err(Refusal::ObscureName);
+        }
+        self.shared.check_catalog(read).await
     }
 
     /// Decides on one statement, given what comes before it in the same exchange.

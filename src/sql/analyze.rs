@@ -137,6 +137,13 @@ impl ReadStatement {
         &self.facts.calls.operators
     }
 
+    /// Whether it calls anything by a name with letters outside ASCII.
+    #[must_use]
+    pub fn has_other_than_ascii_names(&self) -> bool {
+        !self.calls().iter().all(|call| call.name.is_ascii())
+            || !self.attributes().iter().all(|name| name.is_ascii())
+    }
+
     /// The relations that it names; complete unless the bypass is [`Bypass::Unparsed`].
     #[must_use]
     pub fn tables(&self) -> &[TableName] {

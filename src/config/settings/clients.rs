@@ -91,6 +91,15 @@ pub(super) const LIMITS: &[Setting] = &[
         },
     ),
     Setting::new(
+        "CLIENT_WRITE_TIMEOUT_SECONDS",
+        "300",
+        "How long a client may leave its reply unread; 0 for ever.",
+        |draft, text| {
+            let time = values::seconds(text, 0).map(values::or_never);
+            put(&mut draft.config.session.write_timeout, time)
+        },
+    ),
+    Setting::new(
         "CLIENT_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS",
         "300",
         "How long a client may be idle inside a transaction; 0 for ever.",

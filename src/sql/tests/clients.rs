@@ -275,7 +275,8 @@ fn every_name_that_can_be_called_is_reported() {
 
 #[test]
 fn what_the_path_can_lead_elsewhere_is_a_call() {
-    let read = read("SELECT substring(a, b), overlay(a, b), trim(c) FROM t WHERE d != 1 EXCEPT TABLE u");
+    let read =
+        read("SELECT substring(a, b), overlay(a, b), trim(c) FROM t WHERE d != 1 EXCEPT TABLE u");
 
     let calls: Vec<_> = read.calls().iter().map(|call| call.name.as_str()).collect();
     assert_eq!(calls, ["overlay", "substring"]);

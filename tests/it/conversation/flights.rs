@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::support::messages::{
-    bind, describe, error_response, execute, parse, query, ready_for_query, sqlstate, sync, tags,
+    bind, describe, error_response, execute, message, parse, query, ready_for_query, sqlstate,
+    sync, tags,
 };
 use crate::support::world::{World, answer, answer_errand, done, reply, result, values};
 
