@@ -102,8 +102,9 @@ impl Session {
             return self.client.close().await;
         };
         self.note(&error);
-        // The last words go out before anything else: the client may be waiting for them.
-        if !matches!(error, GatewayError::ClientLost(_)) {
+        // The last words go out before anything else: the client may be waiting for them. Inside
+        // a row it would take them for the rest of a value.
+        if !matches!(error, GatewayError::ClientLost(_)) && self.passing == 0 {
             error.reply().put(&mut self.client.out);
             let _ = tokio::time::timeout(crate::error::FAREWELL_TIMEOUT, self.client.flush()).await;
         }
