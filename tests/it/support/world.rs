@@ -110,6 +110,7 @@ impl World {
             database: DATABASE.to_owned(),
             span: tracing::Span::none(),
             parameters: parameters.iter().map(owned).collect(),
+            span: tracing::Span::none(),
         };
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
