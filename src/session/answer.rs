@@ -47,7 +47,7 @@ impl Session {
         if let Err(refusal) = self.check_names(read).await {
             return self.refuse(GatewayError::Refused(refusal)).await;
         }
-        let plan = self.decide(read, &[]);
+        let plan = self.decide(read, &[], false);
         match self.answer_locally(&plan) {
             Ok(None) => {}
             Ok(Some(told)) => {
@@ -101,7 +101,8 @@ impl Session {
             }
         }
         for read in reads {
-            let plan = self.decide(read, &actions);
+            // Nothing is decided ahead of what comes before it: the block may have failed by then.
+            let plan = self.decide(read, &actions, true);
             match self.answer_locally(&plan) {
                 Ok(None) => {}
                 Ok(Some(told)) => {

@@ -152,7 +152,7 @@ impl Session {
         self.client.flush().await?;
         self.client.let_go();
         let (limit, error) = match self.state.block() {
-            Block::None if !self.is_unsynced => {
+            Block::None if !self.is_unsynced && self.state.pin().is_none() => {
                 (self.shared.config.idle_timeout, GatewayError::IdleTimeout)
             }
             _ => (

@@ -25,7 +25,7 @@ impl Portal {
         // formats. Any other type may change the value on its way (`"char"` keeps one byte).
         let at = usize::from(number).saturating_sub(1) * 4 + 2;
         match int32(&self.statement.types, at) {
-            None | Some(0 | TEXT_OID | VARCHAR_OID) => {}
+            None | Some(0 | TEXT_OID | VARCHAR_OID | UNKNOWN_OID) => {}
             Some(_) => return Parameter::Unknown,
         }
         self.value(number).map_or(Parameter::Null, Parameter::Text)
@@ -65,6 +65,7 @@ pub enum Parameter {
 
 const TEXT_OID: i32 = 25;
 const VARCHAR_OID: i32 = 1043;
+const UNKNOWN_OID: i32 = 705;
 
 /// A session's portals by name.
 ///

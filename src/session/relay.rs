@@ -167,6 +167,8 @@ impl Session {
             b'N' => {
                 if !matches!(self.ledger.front(), None | Some(Owed::Errand(_))) {
                     self.client.out.extend_from_slice(message);
+                    // A hit would have to tell it too, in its place.
+                    self.void_tee();
                 }
                 return Ok(());
             }
@@ -214,7 +216,7 @@ impl Session {
         });
     }
 
-    /// The reply is an error: nothing to store.
+    /// The reply is not one to store.
     fn void_tee(&mut self) {
         if let Some(mut tee) = self.tee.take() {
             tee.decline(Bypass::NotComplete);
@@ -307,6 +309,10 @@ impl Session {
         self.state.on_upstream_error();
         self.prepared.on_error();
         self.portals.on_error();
+        // PostgreSQL drops the unnamed statement before it reads what is to replace it.
+        if let Some(Owed::Parse(Pass::Relay, None)) = void.first() {
+            self.prepared.on_closed(b"");
+        }
         if let Some(lease) = &mut self.link {
             for owed in void {
                 if let Owed::Parse(_, Some(statement)) = owed {

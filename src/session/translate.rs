@@ -70,8 +70,13 @@ impl Session {
         match frame.tag {
             b'P' => {
                 let parse = frontend::parse(&frame.body).map_err(bad)?;
-                let action = self.on_parse(parse).await?;
-                translated.actions.push(self.in_block(action)?);
+                let is_unnamed = parse.name.is_empty();
+                let action = self.on_parse(parse).await;
+                if action.is_err() && is_unnamed {
+                    // As in PostgreSQL, which drops it before it reads what is to replace it.
+                    self.prepared.on_closed(b"");
+                }
+                translated.actions.push(self.in_block(action?)?);
             }
             b'B' => {
                 let bind = frontend::bind(&frame.body).map_err(bad)?;
@@ -103,6 +108,16 @@ impl Session {
         Ok(())
     }
 
+    /// Whether a failed block bars a statement that the gateway would prepare by itself.
+    fn is_barred(&self, kind: &Kind) -> bool {
+        let has_failed = matches!(self.state.block(), Block::Failed | Block::DeferredFailed);
+        has_failed
+            && matches!(
+                kind,
+                Kind::Begin(_) | Kind::Deallocate { .. } | Kind::Discard(_) | Kind::Gateway(_)
+            )
+    }
+
     /// A block that failed before the upstream heard of it takes nothing but its end.
     fn in_block(&self, action: Action) -> Result<Action, GatewayError> {
         match self.state.block() == Block::DeferredFailed && action.is_upstream() {
@@ -127,6 +142,9 @@ impl Session {
             }
             Analysis::Refused(refusal) => return Err(GatewayError::Refused(refusal)),
         };
+        if read.as_ref().is_some_and(|read| self.is_barred(read.kind())) {
+            return Err(GatewayError::InFailedBlock);
+        }
         let is_named = !parse.name.is_empty();
         let bytes_max = self.shared.config.prepared_bytes_max;
         if is_named && self.prepared.bytes() + parse.text.len() > bytes_max {
@@ -217,7 +235,8 @@ impl Session {
             translated.actions.push(Action::Invent(EMPTY_QUERY));
             return Ok(());
         };
-        let plan = self.decide(read, &translated.actions);
+        let is_amid = translated.actions.iter().any(Action::is_upstream);
+        let plan = self.decide(read, &translated.actions, is_amid);
         if let Some(told) = self.answer_locally(&plan)? {
             translated.actions.push(Action::Invent(told));
             return Ok(());
@@ -245,10 +264,11 @@ impl Session {
         self.shared.check_catalog(read).await
     }
 
-    /// Decides on one statement, given what comes before it in the same exchange.
-    pub(super) fn decide(&self, read: &ReadStatement, before: &[Action]) -> Plan {
+    /// Decides on one statement, given what comes before it in the same exchange, and whether
+    /// some of that goes upstream.
+    pub(super) fn decide(&self, read: &ReadStatement, before: &[Action], is_amid: bool) -> Plan {
         let view = View {
-            holds_connection: self.link.is_some() || before.iter().any(Action::is_upstream),
+            holds_connection: self.link.is_some() || is_amid,
             caches_clock_functions: self.shared.cache.caches_clock_functions(),
         };
         let is_sql_prepared = |name: &str| {
@@ -288,6 +308,10 @@ impl Session {
                 self.prepared.on_all_closed();
                 self.state.on_discarded();
                 put_command_complete(&mut out, "DISCARD ALL");
+                if let Some(parameters) = self.shared.greetings.find(self.state.settings()) {
+                    parameters.put_changes_since(&self.parameters, &mut out);
+                    self.parameters = parameters;
+                }
             }
             Plan::Answer(command) => show::answer(command, &self.shared)?.put_rows(&mut out),
             _ => return Ok(None),

@@ -108,7 +108,6 @@ impl World {
             leftover: BytesMut::new(),
             user: "ann".to_owned(),
             database: DATABASE.to_owned(),
-            span: tracing::Span::none(),
             parameters: parameters.iter().map(owned).collect(),
             span: tracing::Span::none(),
         };
