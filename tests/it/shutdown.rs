@@ -19,7 +19,7 @@ async fn until_asleep(postgres: &Postgres, count: i64) {
     let direct = postgres.connect().await;
     let asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
     let waiting = async {
-        while direct.query_one(asleep, &[]).await.unwrap().get::<_, i64>(0) != count {
+        while direct.query_one(asleep, &[]).await.expect("a count").get::<_, i64>(0) != count {
             sleep(STEP_MAX / 1_000).await;
         }
     };
@@ -282,6 +282,6 @@ async fn the_health_check_knows_whether_it_serves() {
 
 /// A port that nobody listens on, for now.
 async fn free_port() -> u16 {
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    listener.local_addr().unwrap().port()
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    listener.local_addr().expect("an address").port()
 }

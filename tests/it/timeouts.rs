@@ -25,7 +25,9 @@ async fn in_block(world: &mut World) -> (Client, Scripted) {
 
 /// How long something took, to the millisecond below: the clock's step.
 fn since(begun: Instant) -> Duration {
-    Duration::from_millis(u64::try_from(begun.elapsed().as_millis()).unwrap() / 10 * 10)
+    Duration::from_millis(
+        u64::try_from(begun.elapsed().as_millis()).expect("a short time") / 10 * 10,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +198,7 @@ async fn an_upstream_that_does_not_let_us_in_is_given_up_at_the_limit() {
 async fn an_idle_connection_is_closed_with_a_goodbye_when_its_time_is_up() {
     let mut world = World::start_with(|limits| {
         limits.pool.idle_timeout = None;
-        limits.pool.lifetime = Some(Duration::from_secs(60));
+        limits.pool.lifetime = Some(Duration::from_mins(1));
     });
     let mut client = world.client().await;
     client.send(&query("SELECT 1")).await;

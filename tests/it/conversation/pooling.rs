@@ -56,8 +56,8 @@ async fn a_deferred_begin_goes_ahead_of_the_first_statement_and_its_reply_is_swa
     // Both have come before either was answered.
     let (tag, begin) = upstream.receive().await;
     let statement = upstream.receive_batch().await;
-    let begun = [command_complete("BEGIN"), ready_for_query(b'T')].concat();
-    upstream.send(&[begun, reply(&["1"], b'T')].concat()).await;
+    let swallowed = [command_complete("BEGIN"), ready_for_query(b'T')].concat();
+    upstream.send(&[swallowed, reply(&["1"], b'T')].concat()).await;
     let told = client.until_ready().await;
 
     assert_eq!(char::from(tag), 'Q');

@@ -120,7 +120,7 @@ async fn a_huge_row_passes_while_it_comes() {
     assert_eq!(client.receive().await.0, b'T');
 
     let length = |bytes: usize| i32::try_from(bytes).unwrap().to_be_bytes();
-    let header = [&[b'D'], &length(4 + 2 + 4 + VALUE_BYTES)[..], &[0, 1], &length(VALUE_BYTES)];
+    let header = [b"D", &length(4 + 2 + 4 + VALUE_BYTES)[..], &[0, 1], &length(VALUE_BYTES)];
     let header = header.concat();
     upstream.send(&header).await;
     assert_eq!(client.receive_bytes(header.len()).await, header, "before any of the value");

@@ -59,7 +59,8 @@ async fn a_text_that_is_none_is_told_and_survived() {
 async fn lengths_below_the_limit_take_no_memory_before_their_bytes_come() {
     let served = Served::start_trusting(&[]);
     served.serves().await;
-    let before = served.gateway.resident_bytes();
+    let memory = || (served.gateway.resident_bytes(), served.gateway.data_bytes());
+    let before = memory();
     let mut clients = Vec::new();
     for tag in b"QPBEDCdp".repeat(8) {
         let mut client = served.client().await;
@@ -69,8 +70,11 @@ async fn lengths_below_the_limit_take_no_memory_before_their_bytes_come() {
     }
     // All of them have been read: a later client was served by the same threads.
     served.serves().await;
-    let grown = served.gateway.resident_bytes().saturating_sub(before);
-    assert!(grown < 10 << 20, "{grown} bytes for 64 headers");
+    let (resident, data) = memory();
+    let (touched, asked_for) = (resident.saturating_sub(before.0), data.saturating_sub(before.1));
+    assert!(touched < 10 << 20, "{touched} bytes for 64 headers");
+    // Threads and arenas may still come up: far less than a single such message.
+    assert!(asked_for < 50 << 20, "{asked_for} bytes asked for by 64 headers");
     drop(clients);
     served.until_released().await;
 }

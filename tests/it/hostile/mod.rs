@@ -69,7 +69,7 @@ async fn assert_told_and_closed(client: &mut Client, code: &str, what: &str) {
 
 /// Sends bytes, says that no more will come, and gives what came back up to the close.
 async fn provoke(port: u16, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it accepts");
     let mut answer = Vec::new();
     let conversing = async {
         // The gateway may have closed already: then there is a reset, and no more to say.

@@ -29,7 +29,7 @@ impl Dice {
     }
 
     fn one_of<T: Copy, const COUNT: usize>(&mut self, all: [T; COUNT]) -> T {
-        all[usize::try_from(self.below(COUNT as u64)).unwrap()]
+        all[size(self.below(COUNT as u64))]
     }
 
     pub(super) fn one_in(&mut self, count: u64) -> bool {
@@ -42,6 +42,16 @@ fn value(reply: &[Message]) -> Option<String> {
     let mut rows = rows(reply);
     assert_eq!((rows.len(), rows.first().map(Vec::len)), (1, Some(1)), "{}", tags(reply));
     rows.remove(0).remove(0)
+}
+
+/// The transaction's status at the end of a reply.
+fn status(reply: &[Message]) -> char {
+    let (_, body) = reply.last().expect("a ReadyForQuery");
+    char::from(body[0])
+}
+
+fn size(count: u64) -> usize {
+    usize::try_from(count).expect("a size")
 }
 
 impl Soaker {
@@ -114,13 +124,13 @@ impl Soaker {
             false => [parse(&name, &sql, &[20]), sync()].concat(),
         };
         let reply = self.one(&prepared).await?;
-        assert_eq!(reply.last().unwrap().1, b"I", "{}", self.name);
+        assert_eq!(status(&reply), 'I', "{}", self.name);
         self.prepared.insert(name, factor);
         Ok(())
     }
 
     async fn use_prepared(&mut self, number: u64) -> Result<(), Undone> {
-        let at = usize::try_from(self.dice.below(10)).unwrap();
+        let at = size(self.dice.below(10));
         let Some((name, factor)) =
             self.prepared.iter().nth(at).map(|(name, factor)| (name.clone(), *factor))
         else {
@@ -150,15 +160,14 @@ impl Soaker {
         let mut bytes = Vec::new();
         for nth in 0..count {
             let sql = format!("SELECT {number} + {nth}");
-            match self.dice.one_in(2) {
-                true => bytes.extend(query(&sql)),
-                false => {
-                    let bound = bind("", "", &[], 0);
-                    bytes.extend([parse("", &sql, &[]), bound, execute("", 0), sync()].concat());
-                }
+            if self.dice.one_in(2) {
+                bytes.extend(query(&sql));
+            } else {
+                let bound = bind("", "", &[], 0);
+                bytes.extend([parse("", &sql, &[]), bound, execute("", 0), sync()].concat());
             }
         }
-        let replies = self.exchange(&bytes, usize::try_from(count).unwrap()).await?;
+        let replies = self.exchange(&bytes, size(count)).await?;
         for (nth, reply) in (0..).zip(&replies) {
             assert_eq!(value(reply), Some((number + nth).to_string()), "{}", self.name);
         }
@@ -188,7 +197,7 @@ impl Soaker {
     async fn transact(&mut self, number: u64) -> Result<(), Undone> {
         let begins = ["BEGIN", "START TRANSACTION ISOLATION LEVEL REPEATABLE READ"];
         let begin = self.dice.one_of(begins);
-        assert_eq!(self.query(begin).await?.last().unwrap().1, b"T");
+        assert_eq!(status(&self.query(begin).await?), 'T');
         let process = value(&self.query("SELECT pg_backend_pid()").await?);
         let reply = self.query(&format!("SELECT v FROM numbers WHERE id = {number}")).await?;
         assert_eq!(value(&reply), Some((number * 7).to_string()), "{}", self.name);
@@ -197,7 +206,7 @@ impl Soaker {
         let same = value(&self.query("SELECT pg_backend_pid()").await?);
         assert_eq!(process, same, "{}: the transaction moved", self.name);
         let end = if self.dice.one_in(2) { "COMMIT" } else { "ROLLBACK" };
-        assert_eq!(self.query(end).await?.last().unwrap().1, b"I");
+        assert_eq!(status(&self.query(end).await?), 'I');
         Ok(())
     }
 
@@ -208,7 +217,7 @@ impl Soaker {
         }
         let bad = self.dice.one_of(["SELECT 1 / 0", "DELETE FROM numbers"]);
         let failed = self.query(bad).await?;
-        assert_eq!(failed.last().unwrap().1, b"E", "{}", self.name);
+        assert_eq!(status(&failed), 'E', "{}", self.name);
         let void = self.query("SELECT 1").await?;
         assert_eq!(sqlstate(&void[0].1), "25P02", "{}", self.name);
         let ended = self.query("COMMIT").await?;
@@ -259,7 +268,7 @@ impl Soaker {
         let count = 1 + self.dice.below(3_000);
         let sql = format!("SELECT repeat('x', i % 500) FROM generate_series(1, {count}) i");
         let rows = rows(&self.query(&sql).await?);
-        assert_eq!(rows.len(), usize::try_from(count).unwrap(), "{}", self.name);
+        assert_eq!(rows.len(), size(count), "{}", self.name);
         for (at, row) in (1..).zip(rows) {
             assert_eq!(row, [Some("x".repeat(at % 500))], "{}", self.name);
         }
@@ -297,7 +306,7 @@ impl Soaker {
         let read = format!("SELECT v FROM numbers WHERE id < {count} ORDER BY id");
         let copied = self.query(&format!("COPY ({read}) TO STDOUT")).await?;
         let lines: Vec<_> = copied.iter().filter(|(tag, _)| *tag == b'd').collect();
-        assert_eq!(lines.len(), usize::try_from(count).unwrap(), "{}", self.name);
+        assert_eq!(lines.len(), size(count), "{}", self.name);
         for (at, (_, line)) in (0_u64..).zip(lines) {
             assert_eq!(line, format!("{}\n", at * 7).as_bytes(), "{}", self.name);
         }
@@ -307,7 +316,7 @@ impl Soaker {
         let first = value(&self.query("FETCH 1 FROM c").await?);
         assert_eq!(first.as_deref(), Some("0"), "{}", self.name);
         let rest = rows(&self.query("FETCH ALL FROM c").await?);
-        assert_eq!(rest.len(), usize::try_from(count - 1).unwrap(), "{}", self.name);
+        assert_eq!(rest.len(), size(count - 1), "{}", self.name);
         self.query("COMMIT").await?;
         Ok(())
     }

@@ -82,10 +82,12 @@ impl Gateway {
 
     /// Resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-        kilobytes * 1024
+        self.memory("VmRSS:")
+    }
+
+    /// Memory asked for, whether touched or not, in bytes.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.memory("VmData:")
     }
 
     /// Processor time used so far, user and system.
@@ -99,6 +101,13 @@ impl Gateway {
         Duration::from_millis(
             10 * ticks.map(|field| field.parse::<u64>().expect("ticks")).sum::<u64>(),
         )
+    }
+
+    fn memory(&self, name: &str) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kilobytes * 1024
     }
 
     fn proc(&self, file: &str) -> String {

@@ -74,11 +74,10 @@ impl Served {
                 sleep(STEP_MAX / 1_000).await;
             }
         };
-        let outcome = timeout(STEP_MAX, releasing).await;
-        match outcome {
-            Ok(pool) => pool,
-            Err(_) => panic!("a connection is held: {:?}", pool(&mut client).await),
+        if let Ok(pool) = timeout(STEP_MAX, releasing).await {
+            return pool;
         }
+        panic!("a connection is held: {:?}", pool(&mut client).await)
     }
 
     /// Fails if any task of the gateway panicked, or an upstream was out of step.
