@@ -11,6 +11,7 @@ mod docs;
 mod drivers;
 mod harness;
 mod hostile;
+mod postgres;
 mod shutdown;
 mod soak;
 mod tidy;

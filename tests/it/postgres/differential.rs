@@ -1,0 +1,170 @@
+//! Every byte of every reply is PostgreSQL's, whether it comes from it, through a connection that
+//! others use in between, or from the cache.
+
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+
+use super::conversation::{Case, Transcript, difference, is_idle, simple};
+use super::{corpus, fixture, gateway, types};
+use crate::support::client::{Client, Login};
+use crate::support::messages::{bind, describe, execute, parse, query, sync};
+use crate::support::postgres::Postgres;
+
+/// What the gateway answers otherwise on purpose: the case's beginning, and why.
+const DELIBERATE: &[(&str, &str)] = &[];
+
+#[tokio::test]
+async fn the_corpus_is_answered_as_by_postgres() {
+    compare(corpus::cases()).await;
+}
+
+#[tokio::test]
+async fn every_type_is_answered_as_by_postgres() {
+    let postgres = Postgres::start();
+    fixture::fill(&postgres).await;
+
+    let cases = types::cases(&mut direct(&postgres).await).await;
+
+    compare_on(&postgres, cases).await;
+}
+
+#[tokio::test]
+async fn a_session_is_greeted_as_by_postgres() {
+    let postgres = Postgres::start();
+    let gateway = gateway(&postgres, &[]);
+    let own = ("default_transaction_read_only", "on");
+    let further = [
+        vec![own, NAME],
+        vec![own, ("application_name", "a test"), ("DateStyle", "German, DMY")],
+        vec![own, NAME, ("timezone", "Asia/Tokyo"), ("client_encoding", "LATIN1")],
+        vec![own, NAME, ("search_path", "other, public"), ("extra_float_digits", "2")],
+        vec![own, NAME, ("options", "-c datestyle=SQL -c intervalstyle=iso_8601")],
+    ];
+
+    for further in further {
+        for _ in 0..2 {
+            let login = postgres.as_superuser();
+            let (mut here, mut there) =
+                (Client::connect(login.port).await, Client::connect(gateway.port()).await);
+            here.start(login, &further).await.unwrap();
+            let started = there.start(gateway.login(login), &further).await;
+            started.unwrap_or_else(|body| panic!("{further:?}: {}", body.escape_ascii()));
+            assert_eq!(here.parameters, there.parameters, "{further:?}");
+            let settings = query("SHOW datestyle; SHOW search_path; SHOW intervalstyle");
+            assert_eq!(here.exchange(&settings).await, there.exchange(&settings).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_difference_would_be_seen() {
+    let postgres = Postgres::start();
+    let one = simple("one", &["SELECT 1", "SELECT x"]);
+
+    let first = one.play(&mut direct(&postgres).await).await;
+    let again = one.play(&mut direct(&postgres).await).await;
+    let other = simple("one", &["SELECT 2", "SELECT x"]).play(&mut direct(&postgres).await).await;
+    let error = simple("one", &["SELECT 1", "SELECT y"]).play(&mut direct(&postgres).await).await;
+
+    assert_eq!(difference(&first, &again), None);
+    assert!(difference(&first, &other).is_some());
+    assert!(difference(&first, &error).is_some());
+}
+
+async fn compare(cases: Vec<Case>) {
+    let postgres = Postgres::start();
+    fixture::fill(&postgres).await;
+    compare_on(&postgres, cases).await;
+}
+
+async fn compare_on(postgres: &Postgres, cases: Vec<Case>) {
+    let cached = gateway(postgres, &[("POOL_SIZE", "1"), ("POOL_WAIT_TIMEOUT_MS", "3000")]);
+    let uncached = gateway(postgres, &[("POOL_SIZE", "1"), ("CACHE_TTL_SECONDS", "0")]);
+    let superuser = postgres.as_superuser();
+    let (cached, uncached) = (cached_login(&cached, superuser), cached_login(&uncached, superuser));
+    let is_compared = |case: &Case| !DELIBERATE.iter().any(|(name, _)| case.name.starts_with(name));
+
+    let mut wrong = Vec::new();
+    for case in cases.into_iter().filter(is_compared) {
+        for (is_disturbed, case) in [(false, case.clone()), (false, case.in_block()), (true, case)]
+        {
+            let expected = case.play(&mut direct(postgres).await).await;
+            let mut seen = Vec::new();
+            if is_disturbed {
+                seen.push(("disturbed", disturbed(&case, cached).await));
+                seen.push(("disturbed, uncached", disturbed(&case, uncached).await));
+            } else {
+                seen.push(("first", case.play(&mut Client::login(cached).await).await));
+                seen.push(("again", case.play(&mut Client::login(cached).await).await));
+                seen.push(("uncached", case.play(&mut Client::login(uncached).await).await));
+            }
+            for (way, seen) in seen {
+                if let Some(difference) = difference(&expected, &seen) {
+                    let one = format!("{} ({way}), {difference}", case.name);
+                    eprintln!("XX {one}");
+                    wrong.push(one);
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn cached_login<'a>(gateway: &crate::support::gateway::Gateway, login: Login<'a>) -> Login<'a> {
+    gateway.login(login)
+}
+
+/// Plays a case while another session uses the only connection between its steps.
+async fn disturbed(case: &Case, login: Login<'_>) -> Transcript {
+    let mut client = Client::login(login).await;
+    let mut other = Client::login(login).await;
+    let pins = case.name.starts_with("pins:");
+    let mut transcript = Transcript::new();
+    let playing = async {
+        for (at, step) in case.steps.iter().enumerate() {
+            let reply = step.play(&mut client).await;
+            let may_disturb = is_idle(&reply) && !pins;
+            transcript.push(reply);
+            if may_disturb {
+                disturb(&mut other, at).await;
+            }
+        }
+    };
+    // What stops here differs, and is told with what else does.
+    let _ = AssertUnwindSafe(playing).catch_unwind().await;
+    transcript
+}
+
+async fn disturb(other: &mut Client, at: usize) {
+    let bytes = match at % 6 {
+        0 => query("SET DateStyle = 'German'; SET TimeZone = 'Asia/Kathmandu'"),
+        1 => query("SET search_path = other; SET application_name = 'other'; SET app.x = 'other'"),
+        2 => query("BEGIN; SET LOCAL DateStyle = 'SQL'; SELECT 1 / 0"),
+        3 => query("SET bytea_output = 'escape'; SET extra_float_digits = -3"),
+        4 => [
+            parse("s", "SELECT 'of another'", &[]),
+            parse("", "SELECT 'unnamed of another'", &[]),
+            bind("", "s", &[], 0),
+            describe(b'P', ""),
+            execute("", 0),
+            sync(),
+        ]
+        .concat(),
+        _ => query("SET client_encoding = 'LATIN1'; SET IntervalStyle = 'sql_standard'"),
+    };
+    other.exchange(&bytes).await;
+    // What fails must not keep the connection.
+    other.query("ROLLBACK").await;
+}
+
+/// Connections of the gateway have its name where the client gives none of its own.
+const NAME: (&str, &str) = ("application_name", "pgsluice");
+
+/// A session straight to the server, with the rights of one through the gateway.
+async fn direct(postgres: &Postgres) -> Client {
+    let login = postgres.as_superuser();
+    let mut client = Client::connect(login.port).await;
+    client.start(login, &[("default_transaction_read_only", "on"), NAME]).await.unwrap();
+    client
+}

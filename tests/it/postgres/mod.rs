@@ -1,0 +1,17 @@
+//! The gateway in front of a real PostgreSQL, and both of them asked the same.
+
+mod catalog;
+mod conversation;
+mod corpus;
+mod differential;
+mod fixture;
+mod types;
+
+use crate::support::gateway::Gateway;
+use crate::support::postgres::Postgres;
+
+/// A gateway that lets everybody in as whoever they say they are.
+fn gateway(postgres: &Postgres, settings: &[(&str, &str)]) -> Gateway {
+    let own = [("AUTH_METHOD", "trust")];
+    Gateway::start(postgres, &[&own, settings].concat())
+}
