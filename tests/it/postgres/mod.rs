@@ -1,10 +1,13 @@
 //! The gateway in front of a real PostgreSQL, and both of them asked the same.
 
+mod cache;
 mod catalog;
 mod conversation;
 mod corpus;
 mod differential;
 mod fixture;
+mod multiplexing;
+mod read_only;
 mod types;
 
 use crate::support::gateway::Gateway;
