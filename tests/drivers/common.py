@@ -53,7 +53,9 @@ def check(name, direct, through):
     if direct == through:
         print(f"ok {name}", flush=True)
         return
-    print(f"DIFFERS {name}\n  direct:  {direct[:4000]}\n  gateway: {through[:4000]}", flush=True)
+    start = max(0, len(os.path.commonprefix([direct, through])) - 200)
+    print(f"DIFFERS {name}, from character {start} on\n  direct:  {direct[start:start + 1200]}\n"
+          f"  gateway: {through[start:start + 1200]}", flush=True)
     os._exit(1)
 
 
