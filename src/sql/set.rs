@@ -36,10 +36,16 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
     let Target::Value { name, value, replay } = target else { return Err(cursor.error()) };
     cursor.end()?;
     check(&name, value.as_deref())?;
-    Ok(match local {
+    Ok(match local || ends_with_transaction(&name) {
         true => SettingChange::SetLocal { name },
         false => SettingChange::Set(Assignment { name, replay }),
     })
+}
+
+/// Whether setting `name` is one of the transaction's modes, so that even a SET without LOCAL is
+/// over with it. To set it again would be to change another transaction, or to fail in it.
+pub(super) fn ends_with_transaction(name: &str) -> bool {
+    matches!(name, "transaction_isolation" | "transaction_deferrable" | "transaction_read_only")
 }
 
 /// Reads what follows RESET.

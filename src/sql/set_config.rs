@@ -3,7 +3,7 @@
 use super::cursor::Cursor;
 use super::kind::{ConfigValue, SetConfig, SettingChange, set_config_sql};
 use super::refusal::Refusal;
-use super::set::{check, string_value};
+use super::set::{check, ends_with_transaction, string_value};
 use super::tokens::{TokenKind, Tokens};
 
 /// Reads a query whose select list is calls of `set_config`, and of `current_setting` beside it.
@@ -126,5 +126,6 @@ fn set_config_call(cursor: &mut Cursor<'_>, name: String) -> Result<SetConfig, R
     };
     cursor.skip();
     check(&name, known.as_deref())?;
+    let local = local || ends_with_transaction(&name);
     Ok(SetConfig { name, local, value })
 }

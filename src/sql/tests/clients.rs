@@ -208,6 +208,19 @@ fn characteristics_are_settings() {
 }
 
 #[test]
+fn a_transactions_modes_are_no_settings_of_the_session() {
+    for name in ["transaction_isolation", "transaction_deferrable", "transaction_read_only"] {
+        let local = SettingChange::SetLocal { name: name.to_owned() };
+        assert_eq!(*read(&format!("SET {name} TO 'on'")).kind(), Kind::Set(local));
+        let call = read(&format!("SELECT set_config('{name}', 'on', false)"));
+        let Kind::Set(SettingChange::SetConfig { calls, .. }) = call.kind() else { unreachable!() };
+        assert!(calls.iter().all(|call| call.local), "{name}");
+    }
+    let kept = read("SET default_transaction_isolation TO 'serializable'");
+    assert!(matches!(kept.kind(), Kind::Set(SettingChange::Set(_))));
+}
+
+#[test]
 fn the_gateways_own_commands_are_its_own() {
     for column in ["rustproxy_cache_reset", "pgsluice_cache_reset"] {
         let command = GatewayCommand::CacheReset { column: column.to_owned() };
