@@ -5,6 +5,7 @@
 mod support;
 
 mod architecture;
+mod attack;
 mod conversation;
 mod demo;
 mod docs;
