@@ -125,6 +125,42 @@ def system_calls(target, mode="simple", clients=16, transactions=300):
     return calls or None
 
 
+def profile(target, seconds, mode="simple", clients=16, top=10):
+    """Where the proxy's CPU goes under load: shares of kernel and user, the dearest functions.
+
+    `None` without perf, or where it may not attach.
+    """
+    with tempfile.TemporaryDirectory(prefix="pgsluice-bench-perf-") as folder:
+        loader = subprocess.Popen(
+            ["pgbench", "-n", "-S", "-M", mode, "-c", str(clients), "-j", "1",
+             "-T", str(seconds + 2)],
+            env=target.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        try:
+            time.sleep(1)
+            run(["perf", "record", "-q", "-F", "1999", "-p", str(target.proxy_pid),
+                 "-o", f"{folder}/data", "--", "sleep", str(seconds)])
+            report = run(["perf", "report", "-i", f"{folder}/data", "--stdio", "--sort",
+                          "dso,symbol", "--percent-limit", "0.05"])
+        except (FileNotFoundError, RuntimeError):
+            return None
+        finally:
+            loader.wait(seconds + 30)
+    kernel, functions = 0.0, {}
+    for line in report.splitlines():
+        # Shares, the file, `[k]` or `[.]`, the function, then columns that perf may add.
+        found = re.match(r"\s+([\d.]+)%\s+\S+\s+\[(.)\] (.+?)(?:\s{2,}.*)?$", line)
+        if found:
+            share, where, name = float(found[1]), found[2], found[3].strip()
+            kernel += share if where == "k" else 0.0
+            # Methods that differ in their types alone count together.
+            functions[where, name] = functions.get((where, name), 0.0) + share
+    ranked = sorted(functions.items(), key=lambda item: -item[1])
+    user = [(name, share) for (where, name), share in ranked if where != "k"]
+    system = [(name, share) for (where, name), share in ranked if where == "k"]
+    return {"kernel": kernel, "user_top": user[:top], "kernel_top": system[:top]}
+
+
 def script(place, name, text):
     path = place.write(f"{name}.sql", text)
     os.chmod(path, 0o644)
