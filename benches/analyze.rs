@@ -9,8 +9,9 @@
 mod harness;
 
 use bytes::Bytes;
-use harness::Harness;
 use pgsluice::sql::{Analyzer, Config};
+
+use self::harness::Harness;
 
 const POINT: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = 12345;";
 

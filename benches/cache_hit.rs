@@ -8,8 +8,9 @@ mod harness;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use harness::Harness;
 use pgsluice::cache::{Cache, Config, Entry, KeyParts, Lookup, NO_ARGUMENTS};
+
+use self::harness::Harness;
 
 fn main() {
     let harness = Harness::from_args();

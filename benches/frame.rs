@@ -7,9 +7,10 @@
 mod harness;
 
 use bytes::{Bytes, BytesMut};
-use harness::Harness;
 use pgsluice::session::ledger::{Ledger, Owed, Pass};
 use pgsluice::wire::frame;
+
+use self::harness::Harness;
 
 fn main() {
     let harness = Harness::from_args();

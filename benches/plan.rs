@@ -6,12 +6,13 @@
 mod harness;
 
 use bytes::Bytes;
-use harness::Harness;
 use pgsluice::session::plan::{self, Knower, View};
 use pgsluice::session::portals::Parameter;
 use pgsluice::session::state::{Effect, State};
 use pgsluice::sql::{Analysis, Analyzer, Config, ReadStatement, Script};
 use pgsluice::upstream::settings::Settings;
+
+use self::harness::Harness;
 
 fn main() {
     let harness = Harness::from_args();
