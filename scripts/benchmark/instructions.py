@@ -4,7 +4,6 @@ Each operation runs under callgrind for two numbers of rounds; the difference ha
 program's start in it.
 """
 
-import json
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 
+from .build import benches
 from .servers import run
 
 BENCHES = ("analyze", "frame", "plan", "cache_hit")
@@ -22,7 +22,7 @@ FEW, MANY = 200, 1_200
 def measure(root):
     if not shutil.which("valgrind"):
         sys.exit("bench: valgrind is not installed: apt-get install valgrind")
-    programs = build(root)
+    programs = benches(root, BENCHES)
     rows = []
     for bench in BENCHES:
         timed = dict(re.findall(r"^(.*\S)\s+([\d.]+) ns$", run([programs[bench]]), re.M))
@@ -32,20 +32,6 @@ def measure(root):
             rows.append({"bench": bench, "name": name, "ns": float(timed[name]),
                          "instructions": (many - few) / (MANY - FEW)})
     return rows
-
-
-def build(root):
-    """The benches' programs by name, as cargo tells them."""
-    done = subprocess.run(
-        ["cargo", "bench", "--locked", "--no-run", "--message-format=json",
-         *(f"--bench={bench}" for bench in BENCHES)],
-        cwd=root, check=True, text=True, stdout=subprocess.PIPE)
-    programs = {}
-    for line in done.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("executable") and "bench" in message["target"]["kind"]:
-            programs[message["target"]["name"]] = message["executable"]
-    return programs
 
 
 def counted(program, name, rounds):
