@@ -46,16 +46,16 @@ class Load:
 
 
 def measure(server, target, load, seconds):
-    """Runs `load` for `seconds`. CPU is counted from a tenth of the run on, after the logins."""
+    """Runs `load` for `seconds`. CPU is counted in the middle of the run, after the sign-ins."""
     with tempfile.TemporaryDirectory(prefix="pgsluice-bench-log-") as folder:
         process = subprocess.Popen(
             load.command(seconds, f"{folder}/log"), env=target.environment(), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             meter = procfs.Meter(server.process.pid, target.proxy_pid)
-            time.sleep(max(0.3, seconds * 0.1))
+            time.sleep(seconds * 0.25)
             meter.mark()
-            time.sleep(seconds * 0.8)
+            time.sleep(seconds * 0.65)
             meter.mark()
             out, errors = process.communicate(timeout=seconds + 60)
         except BaseException:
@@ -65,7 +65,10 @@ def measure(server, target, load, seconds):
         if process.returncode:
             raise RuntimeError(f"pgbench at {target.name} {load}: {errors[-1500:]}")
         latencies = sorted(_logged(folder))
-    tps = float(re.search(r"tps = ([\d.]+)", out)[1])
+    found = re.search(r"tps = ([\d.]+)", out)
+    if not found:
+        raise RuntimeError(f"no transaction at {target.name} within {seconds} s: take more --seconds")
+    tps = float(found[1])
     span, server_us, proxy_us, switches = meter.spent()
     done = max(1.0, tps * span)
     return Run(
