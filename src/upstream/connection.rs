@@ -183,11 +183,15 @@ impl Connection {
                 if self.input.len() < HEADER_BYTES + body_len {
                     break;
                 }
-                let status = self.input.get(HEADER_BYTES).copied();
-                self.input.advance(HEADER_BYTES + body_len);
-                if let (b'Z', Some(status)) = (tag, status) {
-                    self.status = status;
-                    return Ok(());
+                let message = self.input.split_to(HEADER_BYTES + body_len);
+                match (tag, message.get(HEADER_BYTES..).unwrap_or_default()) {
+                    // What the block had set is set back.
+                    (b'S', body) => drop(self.parameters.on_status(body)),
+                    (b'Z', &[status]) => {
+                        self.status = status;
+                        return Ok(());
+                    }
+                    _ => {}
                 }
             }
             if self.fill().await? == 0 {
