@@ -1,6 +1,8 @@
 //! Conversations as data: the same bytes for a server and for the gateway, and what came back.
 
+use std::fs;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 
 use futures::FutureExt;
 
@@ -78,6 +80,36 @@ pub(super) fn bind(
     body.extend(count(results.len()));
     body.extend(results.iter().flat_map(|format| format.to_be_bytes()));
     message(b'B', &body)
+}
+
+/// The lines of a file of `tests/corpus`, without comments, their escapes undone.
+pub(super) fn lines(file: &str) -> Vec<String> {
+    let path = Path::new("tests/corpus").join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let is_case =
+        |line: &&str| !line.is_empty() && (!line.starts_with('#') || line.starts_with("#= "));
+    text.lines().filter(is_case).map(unescaped).collect()
+}
+
+fn unescaped(line: &str) -> String {
+    let mut text = String::new();
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        text.push(match (character, characters.clone().next()) {
+            ('\\', Some(escaped)) => {
+                characters.next();
+                match escaped {
+                    'n' => '\n',
+                    'r' => '\r',
+                    't' => '\t',
+                    'v' => '\u{b}',
+                    other => other,
+                }
+            }
+            (plain, _) => plain,
+        });
+    }
+    text
 }
 
 impl Step {

@@ -82,7 +82,7 @@ async fn compare_on(postgres: &Postgres, cases: Vec<Case>) {
     let cached = gateway(postgres, &[("POOL_SIZE", "1"), ("POOL_WAIT_TIMEOUT_MS", "3000")]);
     let uncached = gateway(postgres, &[("POOL_SIZE", "1"), ("CACHE_TTL_SECONDS", "0")]);
     let superuser = postgres.as_superuser();
-    let (cached, uncached) = (cached_login(&cached, superuser), cached_login(&uncached, superuser));
+    let (cached, uncached) = (cached.login(superuser), uncached.login(superuser));
     let is_compared = |case: &Case| !DELIBERATE.iter().any(|(name, _)| case.name.starts_with(name));
 
     let mut wrong = Vec::new();
@@ -101,18 +101,12 @@ async fn compare_on(postgres: &Postgres, cases: Vec<Case>) {
             }
             for (way, seen) in seen {
                 if let Some(difference) = difference(&expected, &seen) {
-                    let one = format!("{} ({way}), {difference}", case.name);
-                    eprintln!("XX {one}");
-                    wrong.push(one);
+                    wrong.push(format!("{:.80} ({way}), {difference}", case.name));
                 }
             }
         }
     }
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-fn cached_login<'a>(gateway: &crate::support::gateway::Gateway, login: Login<'a>) -> Login<'a> {
-    gateway.login(login)
 }
 
 /// Plays a case while another session uses the only connection between its steps.

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
-use super::conversation::extended;
+use super::conversation::{extended, lines};
 use super::{fixture, gateway};
 use crate::support::client::Client;
 use crate::support::messages::{
@@ -20,7 +19,7 @@ async fn no_write_changes_anything() {
     let gateway = gateway(&postgres, &[("POOL_SIZE", "2")]);
     let login = gateway.login(postgres.as_superuser());
     let mut writes = corpus("writes.sql");
-    writes.extend(TRICKS.iter().map(|sql| (*sql).to_owned()));
+    writes.extend(corpus("tricks.sql"));
     let before = state(&postgres).await;
 
     let mut wrong = Vec::new();
@@ -104,7 +103,7 @@ async fn what_clients_need_is_answered() {
     let gateway = gateway(&postgres, &[]);
     let mut client = Client::login(gateway.login(postgres.as_superuser())).await;
 
-    for sql in NEEDED {
+    for sql in &corpus("needed.sql") {
         let reply = client.query(sql).await;
         let errors = errors(&reply);
         assert!(errors.is_empty(), "{sql}: {}", errors[0].escape_ascii());
@@ -294,147 +293,8 @@ const STATE: &[&str] = &[
 
 /// The cases of a file of `tests/corpus/sql`.
 fn corpus(file: &str) -> Vec<String> {
-    let path = Path::new("tests/corpus/sql").join(file);
-    let text = fs::read_to_string(path).unwrap();
-    let is_case = |line: &&str| !line.is_empty() && !line.starts_with('#');
-    let cases: Vec<_> = text.lines().filter(is_case).map(unescaped).collect();
-    assert!(cases.len() > 100, "{file} has been emptied");
+    let mut cases = lines(&format!("sql/{file}"));
+    cases.retain(|line| !line.starts_with("#= "));
+    assert!(cases.len() > 20, "{file} has been emptied");
     cases
 }
-
-fn unescaped(line: &str) -> String {
-    let mut text = String::new();
-    let mut characters = line.chars();
-    while let Some(character) = characters.next() {
-        text.push(match (character, character == '\\') {
-            (_, true) => match characters.next() {
-                Some('n') => '\n',
-                Some('r') => '\r',
-                Some('t') => '\t',
-                Some('v') => '\u{b}',
-                Some(other) => other,
-                None => '\\',
-            },
-            (plain, false) => plain,
-        });
-    }
-    text
-}
-
-const TRICKS: &[&str] = &[
-    "SELECT writes()",
-    "SELECT counts()",
-    "SELECT * FROM writes()",
-    "CALL does()",
-    "EXPLAIN ANALYZE SELECT writes()",
-    "DECLARE c CURSOR WITH HOLD FOR SELECT counts()",
-    "COPY (SELECT counts()) TO STDOUT",
-    "PREPARE p AS SELECT counts()",
-    "SELECT nextval('counter')",
-    "SELECT pg_catalog.nextval('counter')",
-    "SELECT \"nextval\"('counter')",
-    "SELECT setval('counter', 9)",
-    "SELECT lo_create(0)",
-    "SELECT lo_from_bytea(0, 'x')",
-    "SELECT lo_import('/etc/hostname')",
-    "SELECT pg_advisory_lock(1)",
-    "SELECT pg_try_advisory_lock(1)",
-    "SELECT txid_current()",
-    "SELECT pg_current_xact_id()",
-    "SELECT pg_notify('a', 'b')",
-    "NOTIFY a",
-    "LISTEN a",
-    "DO $$ BEGIN DELETE FROM t; END $$",
-    "COPY t FROM STDIN",
-    "COPY t FROM '/etc/hostname'",
-    "COPY t FROM PROGRAM 'echo 1'",
-    "COPY (SELECT 1) TO PROGRAM 'cat > made_by_copy'",
-    "COPY (SELECT 1) TO '/tmp/made_by_copy'",
-    "SET default_transaction_read_only = off",
-    "SET SESSION default_transaction_read_only TO 'off'",
-    "SET transaction_read_only = off",
-    "RESET default_transaction_read_only",
-    "SET default_transaction_read_only TO DEFAULT",
-    "SELECT set_config('default_transaction_read_only', 'off', false)",
-    "SELECT set_config('transaction_read_only', 'off', true)",
-    "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
-    "SET TRANSACTION READ WRITE",
-    "BEGIN READ WRITE",
-    "START TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ WRITE",
-    "BEGIN; SET TRANSACTION READ WRITE; INSERT INTO t VALUES (1000)",
-    "COMMIT; BEGIN READ WRITE; DELETE FROM t",
-    "SET standard_conforming_strings = off",
-    "SET ROLE postgres",
-    "SET SESSION AUTHORIZATION postgres",
-    "SET client_encoding = 'SJIS'",
-    "SELECT pg_terminate_backend(pg_backend_pid())",
-    "SELECT pg_reload_conf()",
-    "SELECT pg_switch_wal()",
-    "SELECT pg_create_physical_replication_slot('slot')",
-    "SELECT pg_logical_emit_message(false, 'a', 'b')",
-    "SELECT pg_stat_reset()",
-    "SELECT pg_read_file('PG_VERSION')",
-    "SELECT pg_ls_dir('.')",
-    "SELECT query_to_xml('DELETE FROM t RETURNING a', true, true, '')",
-    "SELECT query_to_xml('SELECT counts()', true, true, '')",
-    "SELECT ts_stat('SELECT writes()')",
-    "SELECT table_to_xml('t', true, true, '')",
-    "SELECT dblink('', 'DELETE FROM t')",
-    "LOCK TABLE t",
-    "LOCK TABLE t IN ROW SHARE MODE",
-    "SELECT * FROM t FOR UPDATE",
-    "SELECT * FROM t FOR KEY SHARE",
-    "PREPARE TRANSACTION 'x'",
-    "COMMIT PREPARED 'x'",
-    "CHECKPOINT",
-    "VACUUM t",
-    "ANALYZE t",
-    "REINDEX TABLE t",
-    "REFRESH MATERIALIZED VIEW v",
-    "CLUSTER",
-    "LOAD 'x'",
-    "CREATE TEMP TABLE x (a int)",
-    "SELECT 1 INTO TEMP x",
-    "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1",
-    "EXPLAIN (ANALYZE, FORMAT JSON) DELETE FROM t",
-    "SELECT 1; DELETE FROM t",
-    "SELECT 1 /* */; /* */ DELETE FROM t",
-    "WITH x AS (SELECT 1) DELETE FROM t",
-    "IMPORT FOREIGN SCHEMA a FROM SERVER b INTO c",
-    "ALTER SYSTEM SET work_mem = '5MB'",
-    "ALTER DATABASE postgres SET default_transaction_read_only = off",
-    "SECURITY LABEL ON TABLE t IS 'x'",
-];
-
-const NEEDED: &[&str] = &[
-    "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;",
-    "SET DateStyle=ISO; SET client_min_messages=notice; SELECT set_config('bytea_output','hex',false) FROM pg_show_all_settings() WHERE name = 'bytea_output'; SET client_encoding='UTF8';",
-    "SELECT pg_catalog.set_config('search_path', '', false);",
-    "SET statement_timeout = 0",
-    "SET lock_timeout = 0",
-    "SET idle_in_transaction_session_timeout = 0",
-    "SET row_security = off",
-    "SET extra_float_digits TO 3",
-    "SET synchronize_seqscans TO off",
-    "BEGIN",
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-    "LOCK TABLE public.t IN ACCESS SHARE MODE",
-    "COPY public.t (a, b) TO stdout;",
-    "SAVEPOINT s",
-    "RELEASE s",
-    "COMMIT",
-    "DISCARD ALL",
-    "SHOW transaction_isolation",
-    "EXPLAIN DELETE FROM t",
-    "EXPLAIN UPDATE t SET b = 'x'",
-    "SELECT \"update\" FROM (SELECT 1 AS update) x",
-    "SELECT x.delete FROM (SELECT 1 AS delete) x",
-    "SELECT 'DROP TABLE t'",
-    "SELECT n.nspname, c.relname, pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r','p','') AND pg_catalog.pg_table_is_visible(c.oid) ORDER BY 1,2;",
-    "SELECT pg_is_in_recovery(), version(), pg_backend_pid(), inet_server_port(), txid_current_if_assigned()",
-    "SELECT current_setting('server_version_num'), pg_postmaster_start_time() IS NOT NULL, pg_size_pretty(pg_database_size('postgres'))",
-    "SELECT gen_random_uuid() IS NOT NULL, random() < 1, pg_sleep(0)",
-    "SELECT * FROM pg_stat_activity",
-    "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
-    "CLOSE c",
-];
