@@ -132,7 +132,7 @@ impl Session {
     /// Refuses a simple query. Inside a block that is open upstream, it fails there too.
     async fn refuse(&mut self, error: GatewayError) -> Result<(), GatewayError> {
         let error = match self.state.block() {
-            Block::Failed | Block::DeferredFailed => match error {
+            Block::Failed | Block::DeferredFailed(_) => match error {
                 // PostgreSQL reads the text before it looks at the block.
                 GatewayError::Refused(refusal) if refusal.position().is_some() => {
                     GatewayError::Refused(refusal)
@@ -170,7 +170,8 @@ impl Session {
             self.shared.cache.on_bypass(Bypass::BatchShape);
             return self.run(&translated.actions).await;
         }
-        let arguments = match &portal.tail[..] {
+        let Some(tail) = &portal.tail else { return self.run(&translated.actions).await };
+        let arguments = match &tail[..] {
             NO_ARGUMENTS_AS_TEXT => NO_ARGUMENTS,
             arguments => arguments,
         };

@@ -13,8 +13,13 @@ pub enum Plan {
     Fail(GatewayError),
     /// The client's BEGIN: answer, and take no connection yet.
     Defer(TransactionModes),
-    /// The end of a block that never took a connection: answer with this tag.
-    EndDeferred(&'static str),
+    /// The end of a block that never took a connection.
+    EndDeferred {
+        /// What to answer.
+        tag: &'static str,
+        /// Whether the next block begins with it.
+        is_chained: bool,
+    },
     /// The gateway's own command: answer it.
     Answer(GatewayCommand),
     /// The client deallocates statements that only the gateway knows; `None` for all.
@@ -56,13 +61,13 @@ pub fn decide(
 ) -> Plan {
     let is_free = !view.holds_connection && state.pin().is_none();
     match (read.kind(), state.block()) {
-        (kind, Block::DeferredFailed) => in_failed_deferred(kind),
+        (kind, Block::DeferredFailed(_)) => in_failed_deferred(kind),
         (Kind::Begin(modes), Block::None) if is_free => Plan::Defer(*modes),
-        (Kind::Commit { chain: false }, Block::Deferred(_)) if is_free => {
-            Plan::EndDeferred("COMMIT")
+        (Kind::Commit { chain }, Block::Deferred(_)) if is_free => {
+            Plan::EndDeferred { tag: "COMMIT", is_chained: *chain }
         }
-        (Kind::Rollback { chain: false }, Block::Deferred(_)) if is_free => {
-            Plan::EndDeferred("ROLLBACK")
+        (Kind::Rollback { chain }, Block::Deferred(_)) if is_free => {
+            Plan::EndDeferred { tag: "ROLLBACK", is_chained: *chain }
         }
         (Kind::Gateway(_), Block::Failed) => Plan::Fail(GatewayError::InFailedBlock),
         (Kind::Gateway(command), _) => Plan::Answer(command.clone()),
@@ -92,7 +97,9 @@ pub fn decide(
 /// In a block that failed before it reached the upstream.
 fn in_failed_deferred(kind: &Kind) -> Plan {
     match kind {
-        Kind::Commit { .. } | Kind::Rollback { .. } => Plan::EndDeferred("ROLLBACK"),
+        Kind::Commit { chain } | Kind::Rollback { chain } => {
+            Plan::EndDeferred { tag: "ROLLBACK", is_chained: *chain }
+        }
         Kind::RollbackTo { name } => Plan::Fail(GatewayError::UnknownSavepoint(name.clone())),
         _ => Plan::Fail(GatewayError::InFailedBlock),
     }
@@ -148,7 +155,8 @@ mod tests {
         match decide(&read, &state(block), view, knower) {
             Plan::Fail(error) => format!("fail: {}", error.label()),
             Plan::Defer(_) => "defer".to_owned(),
-            Plan::EndDeferred(tag) => format!("end: {tag}"),
+            Plan::EndDeferred { tag, is_chained: false } => format!("end: {tag}"),
+            Plan::EndDeferred { tag, is_chained: true } => format!("end: {tag}, begin"),
             Plan::Answer(_) => "answer".to_owned(),
             Plan::Deallocate(name) => format!("deallocate: {name:?}"),
             Plan::Discard => "discard".to_owned(),
@@ -175,7 +183,8 @@ mod tests {
             ("begin", b'T', "forward: not_a_query"),
             ("commit", b'I', "forward: not_a_query"),
             ("commit", b'd', "end: COMMIT"),
-            ("commit and chain", b'd', "forward: not_a_query"),
+            ("commit and chain", b'd', "end: COMMIT, begin"),
+            ("rollback and chain", b'f', "end: ROLLBACK, begin"),
             ("commit", b'f', "end: ROLLBACK"),
             ("commit", b'T', "forward: not_a_query"),
             ("rollback", b'd', "end: ROLLBACK"),

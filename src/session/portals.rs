@@ -6,15 +6,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::prepared::Statement;
+use crate::sql::analyze::ReadStatement;
+use crate::sql::kind::Kind;
 
 /// A bound statement.
 #[derive(Clone, Debug)]
 pub struct Portal {
     /// What was bound.
     pub statement: Arc<Statement>,
-    /// `Bind` behind its names: formats and values.
-    pub tail: Bytes,
+    /// `Bind` behind its names: formats and values. Kept beyond the batch only where a setting
+    /// may be among them, and only if it is short; otherwise `None`.
+    pub tail: Option<Bytes>,
 }
+
+/// The longest values kept beyond their batch, in bytes.
+const KEPT_BYTES_MAX: usize = 4 << 10;
 
 impl Portal {
     /// Parameter `number`, counted from one, where it is text that reaches the statement as it
@@ -28,28 +34,39 @@ impl Portal {
             None | Some(0 | TEXT_OID | VARCHAR_OID | UNKNOWN_OID) => {}
             Some(_) => return Parameter::Unknown,
         }
-        self.value(number).map_or(Parameter::Null, Parameter::Text)
+        match &self.tail {
+            None => Parameter::Unknown,
+            Some(tail) => value(tail, number).map_or(Parameter::Null, Parameter::Text),
+        }
     }
 
-    fn value(&self, number: u16) -> Option<Bytes> {
-        let formats = int16(&self.tail, 0)?;
-        let mut at = 2 + usize::from(formats) * 2 + 2;
-        for passed in 1..=number {
-            let length = int32(&self.tail, at)?;
-            at += 4;
-            let Ok(length) = usize::try_from(length) else {
-                if passed == number {
-                    return None;
-                }
-                continue;
-            };
-            if passed == number {
-                return (at + length <= self.tail.len()).then(|| self.tail.slice(at..at + length));
-            }
-            at += length;
-        }
-        None
+    /// What of it is kept beyond the batch that bound it.
+    fn kept(self) -> Self {
+        let may_set = |read: &ReadStatement| matches!(read.kind(), Kind::Set(_));
+        let is_kept = self.statement.read.as_ref().is_some_and(may_set);
+        let tail = self.tail.filter(|tail| is_kept && tail.len() <= KEPT_BYTES_MAX);
+        // A copy, for what it was cut from may be large.
+        Self { tail: tail.map(|tail| Bytes::copy_from_slice(&tail)), ..self }
     }
+}
+
+/// Parameter `number` of a `Bind` behind its names; `None` for NULL or none such.
+fn value(tail: &Bytes, number: u16) -> Option<Bytes> {
+    let formats = int16(tail, 0)?;
+    let mut at = 2 + usize::from(formats) * 2 + 2;
+    for passed in 1..=number {
+        let length = int32(tail, at)?;
+        at += 4;
+        match (usize::try_from(length), passed == number) {
+            (Ok(length), true) => {
+                return (at + length <= tail.len()).then(|| tail.slice(at..at + length));
+            }
+            (Ok(length), false) => at += length,
+            (Err(_), true) => return None,
+            (Err(_), false) => {}
+        }
+    }
+    None
 }
 
 /// A bound parameter, as far as it matters here.
@@ -96,7 +113,9 @@ impl Portals {
     /// The oldest change asked for was confirmed.
     pub fn on_confirmed(&mut self) {
         match self.pending.pop_front() {
-            Some((name, Some(portal))) => drop(self.bound.insert(name, portal)),
+            Some((name, Some(portal))) => {
+                self.bound.insert(Bytes::copy_from_slice(&name), portal.kept());
+            }
             Some((name, None)) => drop(self.bound.remove(&name)),
             None => {}
         }
@@ -131,7 +150,7 @@ mod tests {
         let tail = b"\0\x01\0\x01\0\x03\xff\xff\xff\xff\0\0\0\x02hi\0\0\0\0\0\0";
         let portal = Portal {
             statement: Statement::new(None, Bytes::new()),
-            tail: Bytes::from_static(tail),
+            tail: Some(Bytes::from_static(tail)),
         };
         assert_eq!(portal.parameter(1), Parameter::Null);
         assert_eq!(portal.parameter(2), Parameter::Text(Bytes::from_static(b"hi")));
@@ -145,29 +164,35 @@ mod tests {
         for (oid, is_known) in [(0, true), (25, true), (1043, true), (18, false), (19, false)] {
             let types = [&[0, 1][..], &i32::to_be_bytes(oid)].concat();
             let portal =
-                Portal { statement: Statement::new(None, types.into()), tail: tail.clone() };
+                Portal { statement: Statement::new(None, types.into()), tail: Some(tail.clone()) };
             assert_eq!(portal.parameter(1) != Parameter::Unknown, is_known, "{oid}");
         }
     }
 
     #[test]
     fn an_error_leaves_the_portals_that_there_were() {
-        let portal = |number: u8| Portal {
-            statement: Statement::new(None, Bytes::new()),
-            tail: Bytes::copy_from_slice(&[number]),
+        let portal = |statement: &Arc<Statement>| Portal {
+            statement: Arc::clone(statement),
+            tail: Some(Bytes::from_static(b"values")),
         };
-        let tail = |portals: &Portals| portals.find(b"x").map(|portal| portal.tail.to_vec());
+        let [one, two] = [1, 2].map(|_| Statement::new(None, Bytes::new()));
+        let number = |portals: &Portals| portals.find(b"x").map(|portal| portal.statement.number);
         let mut portals = Portals::default();
-        portals.on_asked(Bytes::from_static(b"x"), Some(portal(1)));
+        portals.on_asked(Bytes::from_static(b"x"), Some(portal(&one)));
         portals.on_confirmed();
+        assert_eq!(
+            portals.find(b"x").unwrap().tail,
+            None,
+            "values are not kept beyond their batch"
+        );
 
-        portals.on_asked(Bytes::from_static(b"x"), Some(portal(2)));
-        assert_eq!(tail(&portals), Some(vec![2]));
+        portals.on_asked(Bytes::from_static(b"x"), Some(portal(&two)));
+        assert_eq!(number(&portals), Some(two.number));
         portals.on_error();
-        assert_eq!(tail(&portals), Some(vec![1]));
+        assert_eq!(number(&portals), Some(one.number));
         portals.on_asked(Bytes::from_static(b"x"), None);
-        assert_eq!(tail(&portals), None);
+        assert_eq!(number(&portals), None);
         portals.on_error();
-        assert_eq!(tail(&portals), Some(vec![1]));
+        assert_eq!(number(&portals), Some(one.number));
     }
 }

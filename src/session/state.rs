@@ -128,7 +128,7 @@ pub enum Block {
     /// The client began one and the upstream has not heard of it yet.
     Deferred(TransactionModes),
     /// Such a one has failed by the gateway's own error.
-    DeferredFailed,
+    DeferredFailed(TransactionModes),
     /// One is open upstream.
     Open,
     /// One is open upstream and has failed.
@@ -142,7 +142,7 @@ impl Block {
         match self {
             Self::None => b'I',
             Self::Deferred(_) | Self::Open => b'T',
-            Self::DeferredFailed | Self::Failed => b'E',
+            Self::DeferredFailed(_) | Self::Failed => b'E',
         }
     }
 }
@@ -271,16 +271,23 @@ impl State {
         self.is_snapshot = modes.is_snapshot();
     }
 
-    /// A deferred block ended without ever having been upstream.
-    pub fn on_deferred_end(&mut self) {
-        self.block = Block::None;
-        self.is_snapshot = false;
+    /// A deferred block ended without ever having been upstream; AND CHAIN begins the next.
+    pub fn on_deferred_end(&mut self, is_chained: bool) {
+        match self.block {
+            Block::Deferred(modes) | Block::DeferredFailed(modes) if is_chained => {
+                self.on_deferred(modes);
+            }
+            _ => {
+                self.block = Block::None;
+                self.is_snapshot = false;
+            }
+        }
     }
 
     /// The gateway itself failed a statement. As in PostgreSQL, that fails the block.
     pub fn on_gateway_error(&mut self) {
-        if let Block::Deferred(_) = self.block {
-            self.block = Block::DeferredFailed;
+        if let Block::Deferred(modes) = self.block {
+            self.block = Block::DeferredFailed(modes);
         }
     }
 

@@ -110,7 +110,7 @@ impl Session {
 
     /// Whether a failed block bars a statement that the gateway would prepare by itself.
     fn is_barred(&self, kind: &Kind) -> bool {
-        let has_failed = matches!(self.state.block(), Block::Failed | Block::DeferredFailed);
+        let has_failed = matches!(self.state.block(), Block::Failed | Block::DeferredFailed(_));
         has_failed
             && matches!(
                 kind,
@@ -120,7 +120,8 @@ impl Session {
 
     /// A block that failed before the upstream heard of it takes nothing but its end.
     fn in_block(&self, action: Action) -> Result<Action, GatewayError> {
-        match self.state.block() == Block::DeferredFailed && action.is_upstream() {
+        let has_failed = matches!(self.state.block(), Block::DeferredFailed(_));
+        match has_failed && action.is_upstream() {
             true => Err(GatewayError::InFailedBlock),
             false => Ok(action),
         }
@@ -178,7 +179,7 @@ impl Session {
                 _ => Err(GatewayError::UnknownStatement(text_of(&name))),
             };
         };
-        let bound = Portal { statement: Arc::clone(&statement), tail: tail.clone() };
+        let bound = Portal { statement: Arc::clone(&statement), tail: Some(tail.clone()) };
         self.portals.on_asked(portal.clone(), Some(bound));
         Ok(match is_late(&statement) {
             true => Action::Confirm(Named::Portal, BIND_COMPLETE),
@@ -290,8 +291,8 @@ impl Session {
                 self.state.on_deferred(*modes);
                 put_command_complete(&mut out, "BEGIN");
             }
-            Plan::EndDeferred(tag) => {
-                self.state.on_deferred_end();
+            Plan::EndDeferred { tag, is_chained } => {
+                self.state.on_deferred_end(*is_chained);
                 put_command_complete(&mut out, tag);
             }
             Plan::Deallocate(name) => {

@@ -277,8 +277,9 @@ pub(super) fn check(name: &str, value: Option<&str>) -> Result<(), Refusal> {
 /// the transaction write (seen on PostgreSQL 15). RESET ALL leaves that one alone.
 fn check_reset(name: &str) -> Result<(), Refusal> {
     match name {
-        // Back to the login role and to the encoding of the startup packet.
+        // Back to the login role, and to what the gateway's startup packet says: UTF-8, and on.
         "role" | "session_authorization" | "client_encoding" => Ok(()),
+        "default_transaction_read_only" | "standard_conforming_strings" => Ok(()),
         name => check(name, None),
     }
 }

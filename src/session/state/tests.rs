@@ -92,8 +92,10 @@ fn a_deferred_block_fails_and_ends_without_the_upstream() {
     state.on_deferred(TransactionModes::default());
     assert_eq!(state.block().status(), b'T');
     state.on_gateway_error();
-    assert_eq!(state.block(), Block::DeferredFailed);
-    state.on_deferred_end();
+    assert_eq!(state.block().status(), b'E');
+    state.on_deferred_end(true);
+    assert_eq!(state.block(), Block::Deferred(TransactionModes::default()));
+    state.on_deferred_end(false);
     assert_eq!(state.block().status(), b'I');
     state.on_gateway_error();
     assert_eq!(state.block(), Block::None, "outside a block an error fails nothing");

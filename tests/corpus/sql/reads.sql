@@ -183,6 +183,10 @@ ROLLBACK TO SAVEPOINT a
 ROLLBACK WORK TO SAVEPOINT a
 
 #= Set
+RESET default_transaction_read_only
+SET default_transaction_read_only TO DEFAULT
+RESET standard_conforming_strings
+SET standard_conforming_strings TO DEFAULT
 SET search_path TO a, b
 SET search_path = "$user", public
 SET SESSION DateStyle TO 'ISO, MDY'

@@ -32,8 +32,6 @@ COPY (SELECT 1) TO '/tmp/made_by_copy'
 SET default_transaction_read_only = off
 SET SESSION default_transaction_read_only TO 'off'
 SET transaction_read_only = off
-RESET default_transaction_read_only
-SET default_transaction_read_only TO DEFAULT
 SELECT set_config('default_transaction_read_only', 'off', false)
 SELECT set_config('transaction_read_only', 'off', true)
 SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE

@@ -120,13 +120,9 @@ SET backslash_quote = on
 RESET transaction_read_only
 RESET "transaction_read_only"
 RESET Transaction_Read_Only
-RESET default_transaction_read_only
-RESET standard_conforming_strings
 RESET session_replication_role
 SET transaction_read_only TO DEFAULT
 SET LOCAL transaction_read_only = DEFAULT
-SET default_transaction_read_only TO DEFAULT
-SET standard_conforming_strings TO DEFAULT
 SET SESSION AUTHORIZATION postgres
 SET SESSION SESSION AUTHORIZATION postgres
 SET ROLE "none"
