@@ -103,9 +103,6 @@ def isolation(port):
                                                     "FROM books")).all())
             with connection.begin_nested() if connection.in_transaction() else connection.begin():
                 seen.append(connection.scalar(text("SELECT max(id) FROM books")))
-    with here.connect().execution_options(postgresql_readonly=True, postgresql_deferrable=True,
-                                          isolation_level="SERIALIZABLE") as connection:
-        seen.append(connection.scalar(text("SHOW transaction_read_only")))
     engines = [engine(port, isolation_level=level) for level in ("AUTOCOMMIT", "REPEATABLE READ")]
     for other in [*engines, here]:
         with other.connect() as connection:

@@ -17,8 +17,65 @@ use crate::support::messages::rows;
 use crate::support::postgres::{Postgres, bindir};
 
 #[tokio::test]
+async fn psql() {
+    python("with_psql.py", "subprocess", "python3").await;
+}
+
+#[tokio::test]
+async fn pgbench() {
+    python("with_pgbench.py", "subprocess", "python3").await;
+}
+
+#[tokio::test]
 async fn psycopg2() {
     python("with_psycopg2.py", "psycopg2", "python3-psycopg2").await;
+}
+
+#[tokio::test]
+async fn psycopg() {
+    python("with_psycopg.py", "psycopg", "python3-psycopg").await;
+}
+
+#[tokio::test]
+async fn asyncpg() {
+    python("with_asyncpg.py", "asyncpg", "python3-asyncpg").await;
+}
+
+#[tokio::test]
+async fn sqlalchemy() {
+    // Over both drivers.
+    let modules = "sqlalchemy, psycopg2, asyncpg";
+    python("with_sqlalchemy.py", modules, "python3-sqlalchemy python3-psycopg2 python3-asyncpg")
+        .await;
+}
+
+#[tokio::test]
+async fn node_postgres() {
+    // Debian's, for Debian's Node.js; otherwise from npm, by scripts/install-deps.
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/drivers/node_modules");
+    let modules = format!("/usr/share/nodejs:{}", path(&modules));
+    let node = || {
+        let mut node = Command::new("node");
+        node.env("NODE_PATH", &modules);
+        node
+    };
+    require(node().args(["-e", "require('pg')"]), "nodejs node-pg");
+    let ring = Ring::start();
+    ring.run(node().arg("--no-deprecation").arg(folder().join("node_postgres.js"))).await;
+}
+
+#[tokio::test]
+async fn jdbc() {
+    require(Command::new("javac").arg("-version"), "default-jdk-headless");
+    require(Command::new("test").args(["-e", JDBC]), "libpostgresql-jdbc-java");
+    let ring = Ring::start();
+    let classes = scratch(&ring.postgres, "classes");
+    let source = folder().join("Jdbc.java");
+    ring.finish(Command::new("javac").args(["-cp", JDBC, "-d"]).arg(&classes).arg(source));
+    // A short life: neither its best compiler nor collectors in threads of their own.
+    let mut java = Command::new("java");
+    java.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
+    ring.run(java.arg(format!("{}:{JDBC}", path(&classes))).arg("Jdbc")).await;
 }
 
 /// Runs a script of Debian's Python, whose modules are not those of another on the path.
@@ -82,9 +139,11 @@ impl Ring {
         let output = scratch(&self.postgres, "output");
         let file = File::create(&output).expect("a file");
         let binaries = Binaries::find(bindir().as_deref()).unwrap_or_else(|e| panic!("{e}"));
+        for setting in ["PGOPTIONS", "PGSERVICE", "PGSSLROOTCERT", "PGCHANNELBINDING", "PGPORT"] {
+            command.env_remove(setting);
+        }
         let mut child = command
-            .env_clear()
-            .envs([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC")])
+            .envs([("LC_ALL", "C.UTF-8"), ("TZ", "UTC")])
             .envs([("PGHOST", "127.0.0.1"), ("PGSSLMODE", "disable"), ("PGAPPNAME", "drivers")])
             .env("PGUSER", login.user)
             .envs([("PGPASSWORD", login.password), ("PGDATABASE", login.database)])
@@ -139,6 +198,7 @@ fn path(path: &Path) -> &str {
 }
 
 const PYTHON: &str = "/usr/bin/python3";
+const JDBC: &str = "/usr/share/java/postgresql.jar";
 
 /// Fewer than a script has clients at once, so that they must take turns.
 const POOL_SIZE: u64 = 2;
