@@ -13,7 +13,7 @@ use pgsluice::demo::command::{poll, signal, text};
 
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
-use crate::support::messages::rows;
+use crate::support::messages::{Message, rows};
 use crate::support::postgres::{Postgres, bindir};
 
 #[tokio::test]
@@ -76,6 +76,43 @@ async fn jdbc() {
     let mut java = Command::new("java");
     java.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
     ring.run(java.arg(format!("{}:{JDBC}", path(&classes))).arg("Jdbc")).await;
+}
+
+/// What clients that are not here say when they connect, on two sessions each way: the second one
+/// through the gateway may be answered from the cache.
+#[tokio::test]
+async fn clients_that_connect_and_look_around() {
+    let ring = Ring::start();
+    let script = fs::read_to_string(folder().join("connect_time.sql")).expect("a script");
+    let login = ring.postgres.as_superuser();
+    let mut direct = Client::login(login).await;
+    let mut first = Client::login(ring.gateway.login(login)).await;
+    let mut second = Client::login(ring.gateway.login(login)).await;
+
+    // The paragraph that explains the file is no statement; a comment that heads one is part of it.
+    let paragraphs = || script.split("\n\n").skip(1).map(str::trim);
+    for text in paragraphs() {
+        let expected = direct.query(text).await;
+        assert!(!expected.iter().any(|(tag, _)| *tag == b'E'), "PostgreSQL itself refuses {text}");
+        for client in [&mut first, &mut second] {
+            let found = client.query(text).await;
+            assert_eq!(shown(&found), shown(&expected), "{text}");
+        }
+    }
+
+    assert!(paragraphs().count() > 40);
+    // The one that says what the gateway is for.
+    direct.parameters.insert("default_transaction_read_only".to_owned(), "on".to_owned());
+    for client in [&first, &second] {
+        assert_eq!(client.parameters, direct.parameters);
+    }
+}
+
+/// Messages in their order, with readable bodies. What a setting is reported as may come earlier
+/// or later: it is compared at the end.
+fn shown(messages: &[Message]) -> Vec<String> {
+    let told = messages.iter().filter(|(tag, _)| *tag != b'S');
+    told.map(|(tag, body)| format!("{} {}", char::from(*tag), body.escape_ascii())).collect()
 }
 
 /// Runs a script of Debian's Python, whose modules are not those of another on the path.
