@@ -9,7 +9,7 @@ use super::ledger::{Errand, Ledger, Named, Owed, Pass};
 use super::prepared::Statement;
 use super::state::{Block, Effect, State};
 use crate::sql::analyze::ReadStatement;
-use crate::sql::kind::Kind;
+use crate::sql::kind::{Kind, TransactionModes};
 use crate::upstream::connection::Connection;
 use crate::upstream::prepared::upstream_name;
 use crate::wire::backend::PARSE_COMPLETE;
@@ -306,10 +306,30 @@ fn put_simple(
     ledger.owe(Owed::Execute(effect));
 }
 
+/// The gateway's own BEGIN, under the name that the client gave it: the reply repeats it.
+fn begin_text(read: &ReadStatement, modes: TransactionModes) -> Bytes {
+    let text = modes.begin_sql();
+    match begin_tag(read) {
+        START => text.replacen("BEGIN", START, 1).into(),
+        _ => text.into(),
+    }
+}
+
+/// What PostgreSQL calls this BEGIN in its reply.
+#[must_use]
+pub fn begin_tag(read: &ReadStatement) -> &'static str {
+    match read.text().trim_ascii_start().get(..5) {
+        Some(word) if word.eq_ignore_ascii_case(b"start") => START,
+        _ => "BEGIN",
+    }
+}
+
+const START: &str = "START TRANSACTION";
+
 /// The text that goes upstream: the client's own, but for BEGIN, which is the gateway's.
 fn upstream_text(read: &ReadStatement) -> Bytes {
     match read.kind() {
-        Kind::Begin(modes) => modes.begin_sql().into(),
+        Kind::Begin(modes) => begin_text(read, *modes),
         _ => read.text().clone(),
     }
 }

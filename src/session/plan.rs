@@ -1,5 +1,6 @@
 //! What the session does with a proven statement: all of the policy is one `match`.
 
+use super::actions::begin_tag;
 use super::state::{Block, State};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
@@ -11,8 +12,8 @@ use crate::sql::kind::{Discard, GatewayCommand, Kind, TransactionModes};
 pub enum Plan {
     /// Tell this error.
     Fail(GatewayError),
-    /// The client's BEGIN: answer, and take no connection yet.
-    Defer(TransactionModes),
+    /// The client's BEGIN: answer with this tag, and take no connection yet.
+    Defer(&'static str, TransactionModes),
     /// The end of a block that never took a connection.
     EndDeferred {
         /// What to answer.
@@ -62,7 +63,7 @@ pub fn decide(
     let is_free = !view.holds_connection && state.pin().is_none();
     match (read.kind(), state.block()) {
         (kind, Block::DeferredFailed(_)) => in_failed_deferred(kind),
-        (Kind::Begin(modes), Block::None) if is_free => Plan::Defer(*modes),
+        (Kind::Begin(modes), Block::None) if is_free => Plan::Defer(begin_tag(read), *modes),
         (Kind::Commit { chain }, Block::Deferred(_)) if is_free => {
             Plan::EndDeferred { tag: "COMMIT", is_chained: *chain }
         }
@@ -154,7 +155,7 @@ mod tests {
         };
         match decide(&read, &state(block), view, knower) {
             Plan::Fail(error) => format!("fail: {}", error.label()),
-            Plan::Defer(_) => "defer".to_owned(),
+            Plan::Defer(..) => "defer".to_owned(),
             Plan::EndDeferred { tag, is_chained: false } => format!("end: {tag}"),
             Plan::EndDeferred { tag, is_chained: true } => format!("end: {tag}, begin"),
             Plan::Answer(_) => "answer".to_owned(),

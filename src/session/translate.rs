@@ -287,9 +287,9 @@ impl Session {
     pub(super) fn answer_locally(&mut self, plan: &Plan) -> Result<Option<Bytes>, GatewayError> {
         let mut out = BytesMut::new();
         match plan {
-            Plan::Defer(modes) => {
+            Plan::Defer(tag, modes) => {
                 self.state.on_deferred(*modes);
-                put_command_complete(&mut out, "BEGIN");
+                put_command_complete(&mut out, tag);
             }
             Plan::EndDeferred { tag, is_chained } => {
                 self.state.on_deferred_end(*is_chained);

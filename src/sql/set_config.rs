@@ -75,7 +75,9 @@ fn select_item(cursor: &mut Cursor<'_>, calls: &mut Vec<SetConfig>) -> Result<()
         false => Err(Refusal::SetConfig),
     };
     expect(cursor, TokenKind::Open)?;
-    let name = string_value(cursor.tokens(), cursor.at()).ok_or(Refusal::SetConfig)?;
+    let name = string_value(cursor.tokens(), cursor.at())
+        .or_else(|| name_in_filter(cursor.tokens(), cursor.at()))
+        .ok_or(Refusal::SetConfig)?;
     cursor.skip();
     if is_set {
         expect(cursor, TokenKind::Comma)?;
@@ -93,6 +95,25 @@ fn select_item(cursor: &mut Cursor<'_>, calls: &mut Vec<SetConfig>) -> Result<()
         cursor.skip();
     }
     Ok(())
+}
+
+/// The setting that the column `name` at `at` can only be: pg_dump sets one where there is one by
+/// `… FROM pg_settings WHERE name = 'setting'`, and that filter must be all of the query's tail.
+fn name_in_filter(tokens: &Tokens<'_>, at: usize) -> Option<String> {
+    let from = (at..tokens.len()).find(|at| tokens.is(*at, "from"))?;
+    let mut cursor = Cursor::new(*tokens, from + 1);
+    if cursor.eat("pg_catalog") && !cursor.eat_kind(TokenKind::Dot) {
+        return None;
+    }
+    let is_filter = tokens.is(at, "name")
+        && cursor.eat("pg_settings")
+        && cursor.eat("where")
+        && cursor.eat("name")
+        && tokens.bytes(cursor.at()) == b"=";
+    cursor.skip();
+    let name = string_value(tokens, cursor.at())?;
+    cursor.skip();
+    (is_filter && cursor.peek_kind().is_none()).then_some(name)
 }
 
 /// The arguments behind the setting's name.

@@ -183,6 +183,8 @@ ROLLBACK TO SAVEPOINT a
 ROLLBACK WORK TO SAVEPOINT a
 
 #= Set
+SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'
+SELECT set_config(name, 'a', true) FROM pg_catalog.pg_settings WHERE name = 'app.x'
 RESET default_transaction_read_only
 SET default_transaction_read_only TO DEFAULT
 RESET standard_conforming_strings
