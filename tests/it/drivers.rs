@@ -130,7 +130,9 @@ struct Ring {
 
 impl Ring {
     fn start() -> Self {
-        let postgres = Postgres::start();
+        // Compiling what drivers ask of the catalogs takes seconds, running it milliseconds.
+        let settings = [("jit".to_owned(), "off".to_owned())];
+        let postgres = Postgres::start_with(|config| config.settings.extend(settings));
         let schema = fs::read_to_string(folder().join("schema.sql")).expect("a schema");
         postgres.cluster.run("postgres", &schema).unwrap_or_else(|error| panic!("{error}"));
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
