@@ -6,9 +6,10 @@
 mod harness;
 
 use bytes::Bytes;
+use pgsluice::session::effect::Effect;
 use pgsluice::session::plan::{self, Knower, View};
 use pgsluice::session::portals::Parameter;
-use pgsluice::session::state::{Effect, State};
+use pgsluice::session::state::State;
 use pgsluice::sql::{Analysis, Analyzer, Config, ReadStatement, Script};
 use pgsluice::upstream::settings::Settings;
 

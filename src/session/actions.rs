@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::effect::Effect;
 use super::ledger::{Errand, Ledger, Named, Owed, Pass};
 use super::prepared::Statement;
-use super::state::{Block, Effect, State};
+use super::state::{Block, State};
 use crate::sql::analyze::ReadStatement;
 use crate::sql::kind::{Kind, TransactionModes};
 use crate::upstream::connection::Connection;

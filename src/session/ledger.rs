@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::state::Effect;
+use super::effect::Effect;
 
 /// One reply that is owed.
 #[derive(Debug)]

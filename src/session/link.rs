@@ -75,8 +75,9 @@ impl Session {
             || self.state.pin().is_some()
             || self.link.as_ref().is_none_or(|lease| lease.status != b'I');
         if !keeps {
-            self.control.cancel.clear().await;
-            if let Some(lease) = self.link.take() {
+            let is_safe = self.control.cancel.clear().await;
+            if let Some(mut lease) = self.link.take() {
+                lease.is_tainted |= !is_safe;
                 lease.release();
             }
         }
@@ -110,7 +111,7 @@ impl Session {
                 control.cancel.clear().await;
                 return;
             }
-            control.cancel.clear().await;
+            lease.is_tainted |= !control.cancel.clear().await;
             let is_idle = lease.status == b'I';
             let rolled_back = match is_idle {
                 true => Ok(Ok(())),

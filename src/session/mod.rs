@@ -16,9 +16,11 @@
 
 pub mod actions;
 mod answer;
+mod cached;
 pub mod client;
 pub mod config;
 pub mod control;
+pub mod effect;
 pub mod ledger;
 mod link;
 pub mod plan;
@@ -135,7 +137,7 @@ impl Session {
                 b'X' => return Ok(()),
                 // COPY data behind a COPY that failed: PostgreSQL ignores it, and so do we.
                 b'd' | b'c' | b'f' => {}
-                b'F' => self.fail_exchange(&GatewayError::FunctionCall).await?,
+                b'F' => self.on_function_call().await?,
                 tag => return Err(GatewayError::UnexpectedMessage(tag)),
             }
             self.release_if_idle().await;
@@ -236,11 +238,18 @@ impl Session {
         self.mark = self.client.out.len();
     }
 
-    /// A request that is an exchange of its own failed before it began.
-    async fn fail_exchange(&mut self, error: &GatewayError) -> Result<(), GatewayError> {
+    /// A call by function number is refused: it carries no text to prove anything about.
+    async fn on_function_call(&mut self) -> Result<(), GatewayError> {
+        if !self.batch.is_empty() || self.is_unsynced {
+            self.run_batch(None).await?;
+            if self.phase == Phase::SkippingToSync {
+                return Ok(());
+            }
+        }
         self.on_exchange();
+        let error = GatewayError::FunctionCall;
         let actions = [Action::Refuse(error.reply().to_bytes()), Action::Sync];
-        self.note(error);
+        self.note(&error);
         let outcome = self.run(&actions).await;
         self.end_exchange(outcome).await
     }

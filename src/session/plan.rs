@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_or_changed_settings_keep_a_block_out_of_the_cache() {
-        use crate::session::state::{Change, Effect};
+        use crate::session::effect::{Change, Effect};
         let read = |sql: &'static [u8]| match Analyzer::new(Config::default())
             .analyze(&Bytes::from_static(sql))
         {

@@ -4,8 +4,8 @@
 use bytes::{Buf, BytesMut};
 use tokio::time::{Instant, sleep_until};
 
+use super::effect::Effect;
 use super::ledger::{Errand, Named, Owed, Pass, Step};
-use super::state::Effect;
 use super::{Phase, Session};
 use crate::bypass::Bypass;
 use crate::cache::{Cache, Entry, Flight};

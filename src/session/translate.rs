@@ -8,11 +8,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::actions::Action;
+use super::effect::Effect;
 use super::ledger::{Named, Pass};
 use super::plan::{self, Knower, Plan, View};
 use super::portals::Portal;
 use super::prepared::Statement;
-use super::state::{Block, Effect};
+use super::state::Block;
 use super::{Phase, Session, show};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;

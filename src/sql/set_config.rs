@@ -97,7 +97,7 @@ fn select_item(cursor: &mut Cursor<'_>, calls: &mut Vec<SetConfig>) -> Result<()
     Ok(())
 }
 
-/// The setting that the column `name` at `at` can only be: pg_dump sets one where there is one by
+/// The setting that the column `name` at `at` can only be: `pg_dump` sets one where there is one by
 /// `… FROM pg_settings WHERE name = 'setting'`, and that filter must be all of the query's tail.
 fn name_in_filter(tokens: &Tokens<'_>, at: usize) -> Option<String> {
     let from = (at..tokens.len()).find(|at| tokens.is(*at, "from"))?;

@@ -61,6 +61,8 @@ pub struct CancelSlot {
 struct SlotState {
     target: Option<Arc<CancelKey>>,
     deliveries: u32,
+    /// Whether some delivery failed, so that the server may yet act on it.
+    is_doubtful: bool,
     is_waiting: bool,
 }
 
@@ -73,19 +75,25 @@ impl CancelSlot {
     /// The session gives its connection up: no further cancel goes there, and those under way
     /// have arrived when this returns.
     ///
+    /// Returns whether the connection may go to others: not when the server may yet act on a
+    /// cancel of which it is not known that it arrived.
+    ///
     /// Cancel-safe: the target is gone after the first poll.
-    pub async fn clear(&self) {
+    pub async fn clear(&self) -> bool {
         {
             let mut state = self.state();
             state.target = None;
             if state.deliveries == 0 {
-                return;
+                return !std::mem::take(&mut state.is_doubtful);
             }
         }
         loop {
             let delivered = self.delivered.notified();
-            if self.state().deliveries == 0 {
-                return;
+            {
+                let mut state = self.state();
+                if state.deliveries == 0 {
+                    return !std::mem::take(&mut state.is_doubtful);
+                }
             }
             delivered.await;
         }
@@ -121,6 +129,7 @@ impl CancelSlot {
         let delivery = Delivery(self);
         if let Err(error) = key.deliver().await {
             tracing::warn!(%error, "cancel not delivered");
+            self.state().is_doubtful = true;
         }
         drop(delivery);
     }

@@ -111,15 +111,3 @@ fn a_date_style_is_kept_as_the_server_reports_it() {
     assert_eq!(replay(state.settings(), "datestyle").as_deref(), Some(expected));
     assert_eq!(replay(&carried, "datestyle").as_deref(), Some(expected));
 }
-
-#[test]
-fn what_a_parameter_of_another_type_sets_is_unknown() {
-    let call =
-        SetConfig { name: "app.tenant".to_owned(), local: false, value: ConfigValue::Parameter(1) };
-    let change = SettingChange::SetConfig { calls: vec![call], sure: true };
-    let effect = |parameter: Parameter| Effect::of_setting(&change, |_| parameter.clone());
-
-    assert_eq!(effect(Parameter::Unknown), Effect::Unknown);
-    assert_eq!(effect(Parameter::Null), Effect::Settings(vec![Change::Reset("app.tenant".into())]));
-    assert!(matches!(effect(Parameter::Text(Bytes::new())), Effect::Settings(_)));
-}

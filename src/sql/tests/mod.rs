@@ -2,6 +2,7 @@
 
 mod clients;
 mod corpus;
+mod facts;
 mod lexer;
 mod properties;
 
