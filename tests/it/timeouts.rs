@@ -179,6 +179,33 @@ async fn a_statement_that_runs_into_its_limit_is_cancelled_upstream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_of_its_reply_is_closed_at_the_limit_and_the_statement_cancelled()
+ {
+    let limit = Duration::from_secs(5);
+    let mut world = World::start_with(|limits| limits.session.write_timeout = Some(limit));
+    let mut client = world.client().await;
+    client.send(&query("SELECT v FROM long")).await;
+    let mut upstream = world.upstream().await;
+    upstream.receive_batch().await;
+
+    let begun = Instant::now();
+    let sending = tokio::spawn(async move {
+        let endless = reply(&vec!["x"; 20_000], b'I');
+        for piece in endless.chunks(8 << 10) {
+            // Until the gateway closes, it takes in no more than its pipes hold.
+            upstream.send(piece).await;
+        }
+    });
+    let (cancel, key) = world.cancel_request().await;
+
+    assert_eq!((since(begun), key), (limit, world.key().to_vec()));
+    drop(cancel);
+    assert_eq!(world.until_empty().await, 0);
+    assert!(sending.await.is_err(), "all of it was taken in");
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upstream_that_does_not_let_us_in_is_given_up_at_the_limit() {
     let limit = Duration::from_millis(1_500);
     let mut world = World::start_with(|limits| limits.connect_timeout = limit);

@@ -199,6 +199,34 @@ async fn a_client_that_vanishes_between_statements_of_a_block_is_rolled_back_and
     assert_eq!((counts.acquires, counts.releases, counts.closes), (2, 2, 0));
 }
 
+/// What the rollback sets back is reported in its reply, which nobody sees.
+#[tokio::test(start_paused = true)]
+async fn what_a_vanished_client_had_set_is_told_to_nobody_else() {
+    let mut world = World::start_with(|limits| limits.pool.size = 1);
+    let mut ann = world.client().await;
+    ann.query("BEGIN").await;
+    ann.send(&query("SET TimeZone TO 'Asia/Tokyo'")).await;
+    let mut upstream = world.upstream().await;
+    answer_errand(&mut upstream, "BEGIN", b'T').await;
+    upstream.receive_batch().await;
+    let set = [done(b'1'), done(b'2'), done(b'n'), command_complete("SET")].concat();
+    let there = parameter_status("TimeZone", "Asia/Tokyo");
+    upstream.send(&[set, there, ready_for_query(b'T')].concat()).await;
+    ann.until_ready().await;
+
+    drop(ann);
+    assert_eq!(upstream.receive().await, (b'Q', b"ROLLBACK\0".to_vec()));
+    let ended = [parameter_status("TimeZone", "UTC"), command_complete("ROLLBACK")].concat();
+    upstream.send(&[ended, ready_for_query(b'I')].concat()).await;
+    let mut bob = world.client().await;
+    bob.send(&query("SELECT 1")).await;
+    answer(&mut upstream, &["1"], b'I').await;
+    bob.until_ready().await;
+
+    let told = bob.parameters.get("TimeZone").map(String::as_str);
+    assert_ne!(told, Some("Asia/Tokyo"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_does_not_roll_back_in_time_is_closed() {
     let mut world = World::start();

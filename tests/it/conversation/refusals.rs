@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::messages::{
-    bind, command_complete, error_response, execute, field, message, parse, query, ready_for_query,
-    sqlstate, strings, sync, tags,
+    bind, close, command_complete, error_response, execute, field, message, parse, query,
+    ready_for_query, sqlstate, strings, sync, tags,
 };
 use crate::support::world::{World, answer, answer_errand, done, parsed, result, values};
 
@@ -171,4 +171,33 @@ async fn a_simple_query_behind_a_refusal_without_a_sync_is_void() {
     assert_eq!(tags(&reply), "EZ");
     assert!(client.is_silent_for(Duration::from_mins(1)).await);
     assert!(world.is_silent_for(Duration::from_mins(1)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn prepared_statements_above_their_bound_are_refused_until_some_are_closed() {
+    let mut world = World::start_with(|limits| limits.session.prepared_bytes_max = 3_000);
+    let mut client = world.client().await;
+    let long = |number: usize| format!("SELECT {number}, '{}'", "x".repeat(1_000));
+    let mut upstream = None;
+    for number in 0..2 {
+        client.send(&[parse(&format!("s{number}"), &long(number), &[]), sync()].concat()).await;
+        let upstream = match &mut upstream {
+            Some(upstream) => upstream,
+            none => none.insert(world.upstream().await),
+        };
+        assert_eq!(tags(&upstream.receive_batch().await), "PS");
+        upstream.send(&[done(b'1'), ready_for_query(b'I')].concat()).await;
+        assert_eq!(tags(&client.until_ready().await), "1Z");
+    }
+
+    let refused = client.exchange(&[parse("s2", &long(2), &[]), sync()].concat()).await;
+    assert_eq!((tags(&refused).as_str(), sqlstate(&refused[0].1)), ("EZ", "53400".into()));
+
+    let closed = client.exchange(&[close(b'S', "s0"), sync()].concat()).await;
+    assert_eq!(tags(&closed), "3Z");
+    client.send(&[parse("s2", &long(2), &[]), sync()].concat()).await;
+    let upstream = upstream.as_mut().unwrap();
+    assert_eq!(tags(&upstream.receive_batch().await), "PS");
+    upstream.send(&[done(b'1'), ready_for_query(b'I')].concat()).await;
+    assert_eq!(tags(&client.until_ready().await), "1Z");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{assert_told_and_closed, broken_messages, decent_messages, provoke};
+use crate::support::STEP_MAX;
 use crate::support::client::Client;
 use crate::support::messages::{PROTOCOL_3_0, message, packet, sqlstate, ssl_request, startup};
 use crate::support::served::{Served, USER};
@@ -186,5 +187,22 @@ async fn clients_that_leave_at_any_byte_of_signing_in_leave_nothing_behind() {
     }
     served.serves().await;
     served.until_released().await;
+    served.assert_sound();
+}
+
+#[tokio::test]
+async fn a_full_house_says_so_until_someone_leaves() {
+    let served = Served::start(&[("CLIENT_SESSIONS_MAX", "2")]);
+    let (first, mut second) = (served.client().await, served.client().await);
+    let mut third = Client::connect(served.gateway.port()).await;
+    let refusal = third.start(served.login(), &[]).await.unwrap_err();
+    assert_eq!(sqlstate(&refusal), "53300");
+
+    drop(first);
+    let begun = Instant::now();
+    while Client::connect(served.gateway.port()).await.start(served.login(), &[]).await.is_err() {
+        assert!(begun.elapsed() < STEP_MAX, "its place is never free");
+    }
+    assert_eq!(second.query("SELECT 1").await.len(), 4);
     served.assert_sound();
 }
