@@ -4,7 +4,6 @@
 #= errors far behind
 SELECT 'ü'; SELECT '東'; SELECT no_column
 SELECT 1; ü
-SELECT '東京'; SELECT 1 +
 
 #= levels
 SET client_min_messages = debug1
@@ -53,7 +52,6 @@ SET DateStyle = 'SQL'; SELECT d FROM t WHERE a = 1; SHOW DateStyle
 SHOW DateStyle
 SET DateStyle = 'German'; SELECT 1/0
 SHOW DateStyle
-SET LOCAL DateStyle = 'Postgres'; SHOW DateStyle
 SHOW DateStyle
 SET a.b = '1'; SHOW a.b; RESET a.b; SHOW a.b
 
@@ -368,3 +366,13 @@ SELECT 1
 FETCH 2 c
 CLOSE c
 FETCH c
+
+#= limit: a script that does not parse to its end
+SELECT '東京'; SELECT 1 +
+
+#= limit: SET LOCAL in a script
+SET LOCAL DateStyle = 'Postgres'; SHOW DateStyle
+
+#= limit: settings that there are not
+SET no_such_setting = 1
+RESET no_such_setting

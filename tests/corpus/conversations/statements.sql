@@ -91,10 +91,8 @@ SELECT 99999999999999999999::int
 SELECT * FROM t ORDER BY 9
 SELECT a.b.c.d.e
 SHOW no_such_setting
-SET no_such_setting = 1
 SET DateStyle = 'nonsense'
 SET statement_timeout = 'x'
-RESET no_such_setting
 FETCH no_cursor
 CLOSE no_cursor
 EXECUTE no_statement

@@ -27,8 +27,8 @@ async fn random_programs_of_several_sessions_do_not_meet() {
         let mut clients = Vec::new();
         for _ in 0..3 {
             let mut here = Client::connect(postgres.port()).await;
-            let own = [("default_transaction_read_only", "on"), ("application_name", "pgsluice")];
-            here.start(postgres.as_superuser(), &own).await.unwrap();
+            let own = ("default_transaction_read_only", "on");
+            here.start(postgres.as_superuser(), &[own]).await.unwrap();
             clients.push((here, Client::login(login).await, Vec::new()));
         }
         for _ in 0..25 {

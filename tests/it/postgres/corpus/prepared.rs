@@ -12,6 +12,7 @@ pub(super) fn cases() -> Vec<Case> {
         parameters_of_all_kinds(),
         mixed_formats(),
         prepared_by_sql(),
+        prepared_with_a_wrong_value(),
         deallocated_by_sql(),
         pipelines(),
     ]
@@ -143,8 +144,6 @@ fn prepared_by_sql() -> Case {
         [
             query("PREPARE q (int) AS SELECT b FROM t WHERE a = $1"),
             query("EXECUTE q(2)"),
-            query("EXECUTE q('x')"),
-            query("EXECUTE q"),
             query("PREPARE q AS SELECT 1"),
             query("SELECT 1"),
             query("EXECUTE q(3)"),
@@ -158,6 +157,11 @@ fn prepared_by_sql() -> Case {
             query("DEALLOCATE PREPARE a"),
         ],
     )
+}
+
+fn prepared_with_a_wrong_value() -> Case {
+    let (prepare, execute) = (query("PREPARE q (int) AS SELECT $1"), query("EXECUTE q('x')"));
+    batches("limit: EXECUTE with a wrong value", [prepare, execute, query("EXECUTE q")])
 }
 
 fn deallocated_by_sql() -> Case {
