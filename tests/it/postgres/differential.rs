@@ -24,7 +24,7 @@ const DELIBERATE: &[(&str, &str)] = &[
         "the same: PostgreSQL 15 sees no implicit block around extended messages and warns",
     ),
     (
-        "limit: EXECUTE with a wrong value",
+        "pins: EXECUTE with a wrong value",
         "its result is described before its arguments are evaluated",
     ),
     (
@@ -112,6 +112,7 @@ async fn compare_on(postgres: &Postgres, cases: Vec<Case>) {
         for (is_disturbed, case) in [(false, case.clone()), (false, case.in_block()), (true, case)]
         {
             let expected = case.play(&mut direct(postgres).await).await;
+            assert_eq!(expected.len(), case.steps.len(), "{} stops: it counts wrong", case.name);
             let mut seen = Vec::new();
             if is_disturbed {
                 seen.push(("disturbed", disturbed(&case, cached).await));

@@ -157,7 +157,7 @@ fn flushes() -> Vec<Case> {
                         execute("", 0),
                         flush(),
                     ],
-                    Until::Messages(3),
+                    Until::Messages(2),
                 ),
                 step(
                     vec![parse("", "SELECT 1", &[]), flush(), bind("", "", &[], &[]), sync()],

@@ -161,7 +161,7 @@ fn prepared_by_sql() -> Case {
 
 fn prepared_with_a_wrong_value() -> Case {
     let (prepare, execute) = (query("PREPARE q (int) AS SELECT $1"), query("EXECUTE q('x')"));
-    batches("limit: EXECUTE with a wrong value", [prepare, execute, query("EXECUTE q")])
+    batches("pins: EXECUTE with a wrong value", [prepare, execute, query("EXECUTE q")])
 }
 
 fn deallocated_by_sql() -> Case {
