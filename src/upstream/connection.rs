@@ -189,6 +189,7 @@ impl Connection {
                     (b'S', body) => drop(self.parameters.on_status(body)),
                     (b'Z', &[status]) => {
                         self.status = status;
+                        self.is_tainted |= self.parameters.open_wall().is_some();
                         return Ok(());
                     }
                     _ => {}
