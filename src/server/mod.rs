@@ -31,7 +31,7 @@ use crate::cache::Cache;
 use crate::error::GatewayError;
 use crate::session::client::Socket;
 use crate::session::config::SessionConfig;
-use crate::session::control::{Leave, Registry};
+use crate::session::control::{Control, Leave, Registry};
 use crate::session::prepared::Interner;
 use crate::session::shared::Greetings;
 use crate::session::startup::Arrival;
@@ -280,7 +280,7 @@ impl Gateway {
             Ok(Opened::Session(client)) => self.session(client).await,
             Ok(Opened::Cancel { key, stream }) => {
                 if let Some(control) = self.shared.registry.find(key.pid, &key.secret) {
-                    control.cancel.cancel().await;
+                    control.cancel().await;
                 }
                 // libpq takes the close for the answer: not before the cancel has arrived.
                 drop(stream);
@@ -347,7 +347,7 @@ async fn drain(shared: &Shared, mut sessions: JoinSet<()>, limit: Duration) {
     if timeout(limit, all_ended(&mut sessions)).await.is_err() {
         let left = shared.registry.all();
         warn!(sessions = left.len(), "the drain limit has passed: ending what still runs");
-        let cancels = left.iter().map(|control| control.cancel.cancel());
+        let cancels = left.iter().map(Control::cancel);
         shared.registry.ask_to(Leave::Now);
         let last = async {
             futures::future::join_all(cancels).await;

@@ -204,6 +204,13 @@ impl Session {
             self.tell_all(actions);
             return Ok(());
         }
+        self.control.cancel.on_begun();
+        let outcome = self.run_upstream(actions).await;
+        self.control.cancel.on_ended();
+        outcome
+    }
+
+    async fn run_upstream(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
         let may_retry = self.link.is_none();
         match self.exchange(actions).await {
             Err(GatewayError::UpstreamLost) if may_retry => {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -21,6 +22,12 @@ pub struct Control {
     changed: Notify,
 }
 
+/// How long to wait before a cancel is sent again.
+const CANCEL_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// How often one is sent again at the most.
+const CANCELS_MAX: usize = 20;
+
 /// How urgently a session is asked to leave; later ones include the earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leave {
@@ -35,6 +42,29 @@ impl Control {
     #[must_use]
     pub fn secret(&self) -> &[u8] {
         &self.secret
+    }
+
+    /// Cancels what the session does now. Returns once the server has been told; while the
+    /// exchange that was meant goes on, it is told again.
+    ///
+    /// The first may come too early: a session that waited for a connection sends its statement
+    /// just then, and a server takes no cancel for a statement to come.
+    pub async fn cancel(self: &Arc<Self>) {
+        let meant = self.cancel.exchange();
+        self.cancel.cancel_once().await;
+        if meant.is_none() {
+            return;
+        }
+        let control = Arc::clone(self);
+        tokio::spawn(async move {
+            for _ in 0..CANCELS_MAX {
+                tokio::time::sleep(CANCEL_AGAIN_AFTER).await;
+                if control.cancel.exchange() != meant {
+                    return;
+                }
+                control.cancel.cancel_once().await;
+            }
+        });
     }
 
     /// Is ready once the session is asked to leave at least as urgently as `leave`.

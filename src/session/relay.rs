@@ -104,7 +104,7 @@ impl Session {
                 filled = self.client.fill(), if !is_ahead => filled?,
                 () = passed(deadline), if deadline.is_some() && !is_timed_out => {
                     is_timed_out = true;
-                    self.control.cancel.cancel().await;
+                    self.control.cancel().await;
                 }
             }
         }

@@ -3,6 +3,7 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -55,6 +56,8 @@ pub struct CancelSlot {
     delivered: Notify,
     /// Told when a session that waits for a connection is cancelled.
     wait_cancelled: Notify,
+    /// Counts the beginnings and ends of exchanges: odd amid one.
+    exchanges: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -113,8 +116,28 @@ impl CancelSlot {
         outcome
     }
 
-    /// Cancels what the session does now.
-    pub async fn cancel(&self) {
+    /// An exchange with the upstream begins.
+    pub fn on_begun(&self) {
+        self.exchanges.fetch_add(1, Ordering::Release);
+    }
+
+    /// The exchange is over.
+    pub fn on_ended(&self) {
+        self.exchanges.fetch_add(1, Ordering::Release);
+    }
+
+    /// The exchange that the session is in, by number; `None` between exchanges.
+    #[must_use]
+    pub fn exchange(&self) -> Option<u64> {
+        let count = self.exchanges.load(Ordering::Acquire);
+        (count % 2 == 1).then_some(count)
+    }
+
+    /// Cancels what the session does now, once.
+    ///
+    /// A server ignores a cancel that comes before the statement does, and a session may be about
+    /// to send one: who means an exchange asks again while it goes on.
+    pub async fn cancel_once(&self) {
         let key = {
             let mut state = self.state();
             if state.is_waiting {

@@ -20,7 +20,7 @@ async fn a_begin_takes_no_connection_and_neither_does_the_end_of_an_empty_block(
     {
         let begun = client.query(begin).await;
         assert_eq!((tags(&begun).as_str(), begun[1].1.as_slice()), ("CZ", &b"T"[..]));
-        assert_eq!(strings(&begun[0].1), ["BEGIN"]);
+        assert_eq!(strings(&begun[0].1), [begin]);
         let ended = client.query(end).await;
         assert_eq!((strings(&ended[0].1), ended[1].1.as_slice()), (vec![tag.into()], &b"I"[..]));
     }

@@ -173,7 +173,7 @@ impl World {
         let (pid, secret) = key.split_first_chunk::<4>().expect("a key");
         let control = self.shared.registry.find(i32::from_be_bytes(*pid), secret);
         let control = control.expect("a session of this key");
-        tokio::spawn(async move { control.cancel.cancel().await })
+        tokio::spawn(async move { control.cancel().await })
     }
 
     /// What the pool has counted.
