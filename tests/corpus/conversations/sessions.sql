@@ -349,7 +349,7 @@ CLOSE c
 FETCH c
 ROLLBACK
 
-#= a binary cursor
+#= limit: FETCH of a binary cursor
 BEGIN
 DECLARE c BINARY CURSOR FOR SELECT a, b FROM t ORDER BY a
 FETCH 2 c
@@ -369,6 +369,9 @@ FETCH c
 
 #= limit: a script that does not parse to its end
 SELECT '東京'; SELECT 1 +
+
+#= limit: a parameter in a simple query
+SELECT * FROM t WHERE a = $1
 
 #= limit: SET LOCAL in a script
 SET LOCAL DateStyle = 'Postgres'; SHOW DateStyle

@@ -93,7 +93,7 @@ fn without_a_portal() -> Case {
 
 fn executed_twice() -> Case {
     batches(
-        "executed twice",
+        "limit: executed again in a batch to come",
         [
             [
                 parse("", "SELECT a FROM t WHERE a < 4 ORDER BY a", &[]),
@@ -120,7 +120,7 @@ fn executed_twice() -> Case {
 
 fn the_unnamed_portal_in_a_block() -> Case {
     batches(
-        "the unnamed portal in a block",
+        "limit: the unnamed portal of a hit",
         [
             query("BEGIN"),
             extended("SELECT a FROM t WHERE a < 4 ORDER BY a", &[], 0),
