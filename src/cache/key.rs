@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
-/// The arguments of a Bind without parameters that asks for text: what a simple Query amounts to.
+/// A Bind behind its names, without formats or values, so text both ways: what a simple Query amounts to.
 pub const NO_ARGUMENTS: &[u8] = &[0; 6];
 
 /// All that the bytes of a reply depend on.

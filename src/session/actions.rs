@@ -9,6 +9,7 @@ use super::effect::Effect;
 use super::ledger::{Errand, Ledger, Named, Owed, Pass};
 use super::prepared::Statement;
 use super::state::{Block, State};
+use crate::cache::NO_ARGUMENTS;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::kind::{Kind, TransactionModes};
 use crate::upstream::connection::Connection;
@@ -215,9 +216,6 @@ const POISON: &[u8] = b"pgsluice refused a statement of this transaction";
 
 /// No parameter types prescribed.
 pub const NO_TYPES: &[u8] = &[0, 0];
-
-/// No formats, no values: text both ways. `Bind` behind its names.
-pub const NO_ARGUMENTS: &[u8] = &[0; 6];
 
 fn name_of(statement: &Statement, is_named: bool) -> Vec<u8> {
     match is_named {

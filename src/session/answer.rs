@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::actions::{self, Action, NO_ARGUMENTS, NO_TYPES};
+use super::actions::{self, Action, NO_TYPES};
 use super::cached::{NO_ARGUMENTS_AS_TEXT, Sought, describe_if_not_asked};
 use super::effect::Effect;
 use super::ledger::Named;
@@ -12,7 +12,7 @@ use super::relay::{Tee, Until};
 use super::state::Block;
 use super::{Phase, Session, show};
 use crate::bypass::Bypass;
-use crate::cache::Flight;
+use crate::cache::{Flight, NO_ARGUMENTS};
 use crate::error::GatewayError;
 use crate::sql::analyze::{Analysis, ReadStatement, Script};
 use crate::sql::kind::Kind;

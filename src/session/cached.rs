@@ -130,7 +130,7 @@ impl Session {
 }
 
 /// What libpq sends where nothing is bound: one result format, text, for all columns. It asks for
-/// the same bytes as [`NO_ARGUMENTS`].
+/// the same bytes as [`crate::cache::NO_ARGUMENTS`].
 pub(super) const NO_ARGUMENTS_AS_TEXT: &[u8] = &[0, 0, 0, 0, 0, 1, 0, 0];
 
 /// How long a session waits for another's execution of the same read.
