@@ -53,7 +53,7 @@ fn main() {
     harness.case("settle a simple query's reply", || {
         told.clear();
         ledger.owe(Owed::Parse(Pass::Swallow, None));
-        ledger.owe(Owed::Bind(Pass::Swallow));
+        ledger.owe(Owed::Bind(Pass::Swallow, bytes::Bytes::new()));
         ledger.owe(Owed::DescribePortal(Pass::Rows));
         ledger.owe(Owed::Execute(None));
         ledger.owe(Owed::Invent(Bytes::new()));

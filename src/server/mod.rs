@@ -315,7 +315,7 @@ impl Gateway {
             Ok(admitted) => admitted,
             Err(limit) => {
                 let error = GatewayError::TooManySessions(limit);
-                return arrival.turn_away(&error).await;
+                return Box::pin(arrival.turn_away(&error)).await;
             }
         };
         let control = Arc::clone(&entered.control);

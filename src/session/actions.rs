@@ -30,15 +30,13 @@ pub enum Action {
     Parse {
         /// What to prepare.
         statement: Arc<Statement>,
-        /// Whether the client gave it a name.
-        is_named: bool,
     },
     /// Bind a statement, preparing it before where the connection does not hold it.
     Bind {
         /// What to bind.
         statement: Arc<Statement>,
-        /// Whether the client gave the statement a name.
-        is_named: bool,
+        /// The client's name for it.
+        name: Bytes,
         /// The portal's name.
         portal: Bytes,
         /// Formats and values.
@@ -57,8 +55,6 @@ pub enum Action {
     DescribeStatement {
         /// What to describe.
         statement: Arc<Statement>,
-        /// Whether the client gave it a name.
-        is_named: bool,
     },
     /// Describe a portal.
     DescribePortal {
@@ -91,6 +87,8 @@ pub enum Action {
     Simple {
         /// The statement.
         read: ReadStatement,
+        /// The same as connections hold it, where its text keeps coming.
+        held: Option<Arc<Statement>>,
         /// What success means.
         effect: Option<Box<Effect>>,
         /// How many characters of the query's text come before it.
@@ -112,6 +110,36 @@ impl Action {
             self,
             Self::Invent(_) | Self::Confirm(..) | Self::Refuse(_) | Self::Sync | Self::Flush
         )
+    }
+
+    /// Whether it makes use of a statement that was parsed before it.
+    #[must_use]
+    pub const fn is_bind(&self) -> bool {
+        matches!(
+            self,
+            Self::Bind { .. } | Self::BindSqlPrepared { .. } | Self::DescribeStatement { .. }
+        )
+    }
+
+    /// The statement that it prepares or makes use of.
+    #[must_use]
+    pub fn statement(&self) -> Option<&Statement> {
+        match self {
+            Self::Parse { statement } => Some(statement),
+            _ => self.held(),
+        }
+    }
+
+    /// The statement that connections hold under a name and that it makes use of.
+    #[must_use]
+    pub fn held(&self) -> Option<&Statement> {
+        match self {
+            Self::Bind { statement, .. } | Self::DescribeStatement { statement } => {
+                Some(&**statement).filter(|statement| statement.is_named())
+            }
+            Self::Simple { held, .. } => held.as_deref(),
+            _ => None,
+        }
     }
 
     /// Whether it is a PREPARE of that name.
@@ -147,6 +175,25 @@ pub fn put_lead_in(
     }
 }
 
+/// Appends what makes `connection` ready to prepare the statements of `actions` anew: they are
+/// closed, and a transaction that has failed is over.
+pub fn put_renewal(
+    actions: &[Action],
+    connection: &mut Connection,
+    ledger: &mut Ledger,
+    out: &mut BytesMut,
+) {
+    if connection.status != b'I' {
+        put_query(out, b"ROLLBACK");
+        ledger.owe(Owed::Errand(Errand::Rollback));
+    }
+    for statement in actions.iter().filter_map(Action::held) {
+        put_target(out, b'C', b'S', &statement.name);
+        ledger.owe(Owed::Close(Pass::Swallow, Some(statement.number)));
+        connection.prepared.on_gone(statement.number);
+    }
+}
+
 /// Appends `actions` as messages, and owes their replies.
 pub fn put(
     actions: &[Action],
@@ -158,25 +205,25 @@ pub fn put(
         match action {
             Action::Invent(bytes) => ledger.owe(Owed::Invent(bytes.clone())),
             Action::Confirm(named, bytes) => ledger.owe(Owed::Confirm(*named, bytes.clone())),
-            Action::Parse { statement, is_named } => {
-                if *is_named && connection.prepared.is_held(statement.number) {
+            Action::Parse { statement } => {
+                if statement.is_named() && connection.prepared.is_held(statement.number) {
                     ledger.owe(Owed::Confirm(Named::Statement, PARSE_COMPLETE));
                 } else {
-                    put_statement(statement, *is_named, Pass::Relay, connection, ledger, out);
+                    put_statement(statement, Pass::Relay, connection, ledger, out);
                 }
             }
-            Action::Bind { statement, is_named, portal, tail } => {
-                ensure(statement, *is_named, connection, ledger, out);
-                put_bind(out, portal, &name_of(statement, *is_named), tail);
-                ledger.owe(Owed::Bind(Pass::Relay));
+            Action::Bind { statement, name, portal, tail } => {
+                ensure(statement, connection, ledger, out);
+                put_bind(out, portal, &statement.name, tail);
+                ledger.owe(Owed::Bind(Pass::Relay, name.clone()));
             }
             Action::BindSqlPrepared { name, portal, tail } => {
                 put_bind(out, portal, name, tail);
-                ledger.owe(Owed::Bind(Pass::Relay));
+                ledger.owe(Owed::Bind(Pass::Relay, name.clone()));
             }
-            Action::DescribeStatement { statement, is_named } => {
-                ensure(statement, *is_named, connection, ledger, out);
-                put_target(out, b'D', b'S', &name_of(statement, *is_named));
+            Action::DescribeStatement { statement } => {
+                ensure(statement, connection, ledger, out);
+                put_target(out, b'D', b'S', &statement.name);
                 ledger.owe(Owed::DescribeStatement(Pass::Relay));
             }
             Action::DescribePortal { portal, pass } => {
@@ -189,13 +236,16 @@ pub fn put(
             }
             Action::ClosePortal(portal) => {
                 put_target(out, b'C', b'P', portal);
-                ledger.owe(Owed::Close(Pass::Relay));
+                ledger.owe(Owed::Close(Pass::Relay, None));
             }
             Action::Late { read, portal, effect } => {
                 put_late(read, portal, effect.clone(), connection, ledger, out);
             }
-            Action::Simple { read, effect, shift } => {
-                put_simple(read, effect.clone(), *shift, connection, ledger, out);
+            Action::Simple { read, held, effect, shift } => {
+                if *shift > 0 {
+                    ledger.owe(Owed::Shift(*shift));
+                }
+                put_simple(read, held.as_deref(), effect.clone(), connection, ledger, out);
             }
             Action::Refuse(told) => {
                 put_parse(out, b"", POISON, NO_TYPES);
@@ -217,40 +267,31 @@ const POISON: &[u8] = b"pgsluice refused a statement of this transaction";
 /// No parameter types prescribed.
 pub const NO_TYPES: &[u8] = &[0, 0];
 
-fn name_of(statement: &Statement, is_named: bool) -> Vec<u8> {
-    match is_named {
-        true => upstream_name(statement.number).into_bytes(),
-        false => Vec::new(),
-    }
-}
-
 /// Prepares `statement` where the connection does not hold it; the client is not told.
 fn ensure(
     statement: &Statement,
-    is_named: bool,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
 ) {
-    let is_held = match is_named {
+    let is_held = match statement.is_named() {
         true => connection.prepared.is_held(statement.number),
         false => connection.unnamed == Some(statement.number),
     };
     if !is_held {
-        put_statement(statement, is_named, Pass::Swallow, connection, ledger, out);
+        put_statement(statement, Pass::Swallow, connection, ledger, out);
     }
 }
 
 fn put_statement(
     statement: &Statement,
-    is_named: bool,
     pass: Pass,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
 ) {
     let text = statement.read.as_ref().map_or_else(Bytes::new, upstream_text);
-    if !is_named {
+    if !statement.is_named() {
         connection.unnamed = Some(statement.number);
         put_parse(out, b"", &text, &statement.types);
         ledger.owe(Owed::Parse(pass, None));
@@ -258,9 +299,9 @@ fn put_statement(
     }
     if let Some(oldest) = connection.prepared.on_prepared(statement.number) {
         put_target(out, b'C', b'S', upstream_name(oldest).as_bytes());
-        ledger.owe(Owed::Close(Pass::Swallow));
+        ledger.owe(Owed::Close(Pass::Swallow, Some(oldest)));
     }
-    put_parse(out, upstream_name(statement.number).as_bytes(), &text, &statement.types);
+    put_parse(out, &statement.name, &text, &statement.types);
     ledger.owe(Owed::Parse(pass, Some(statement.number)));
 }
 
@@ -277,7 +318,7 @@ fn put_late(
     put_bind(out, portal, b"", NO_ARGUMENTS);
     put_execute(out, portal, 0);
     ledger.owe(Owed::Parse(Pass::Swallow, None));
-    ledger.owe(Owed::Bind(Pass::Swallow));
+    ledger.owe(Owed::Bind(Pass::Swallow, Bytes::new()));
     ledger.owe(Owed::Execute(effect));
 }
 
@@ -285,22 +326,24 @@ fn put_late(
 /// refuses a second statement in the same text.
 fn put_simple(
     read: &ReadStatement,
+    held: Option<&Statement>,
     effect: Option<Box<Effect>>,
-    shift: usize,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
 ) {
     connection.unnamed = None;
-    put_parse(out, b"", &upstream_text(read), NO_TYPES);
-    put_bind(out, b"", b"", NO_ARGUMENTS);
+    match held {
+        Some(statement) => ensure(statement, connection, ledger, out),
+        None => {
+            put_parse(out, b"", &upstream_text(read), NO_TYPES);
+            ledger.owe(Owed::Parse(Pass::Swallow, None));
+        }
+    }
+    put_bind(out, b"", held.map_or(&[], |statement| &statement.name), NO_ARGUMENTS);
     put_target(out, b'D', b'P', b"");
     put_execute(out, b"", 0);
-    if shift > 0 {
-        ledger.owe(Owed::Shift(shift));
-    }
-    ledger.owe(Owed::Parse(Pass::Swallow, None));
-    ledger.owe(Owed::Bind(Pass::Swallow));
+    ledger.owe(Owed::Bind(Pass::Swallow, Bytes::new()));
     ledger.owe(Owed::DescribePortal(Pass::Rows));
     ledger.owe(Owed::Execute(effect));
 }

@@ -8,8 +8,9 @@ use super::effect::Effect;
 use super::ledger::Named;
 use super::plan::Plan;
 use super::portals::Parameter;
-use super::relay::{Tee, Until};
+use super::relay::Until;
 use super::state::Block;
+use super::tee::Tee;
 use super::{Phase, Session, show};
 use crate::bypass::Bypass;
 use crate::cache::{Flight, NO_ARGUMENTS};
@@ -25,7 +26,7 @@ impl Session {
         match self.shared.analyze_script(text).await {
             // Behind extended messages without their Sync, all is told in its turn.
             Script::One(analysis) if self.is_unsynced => {
-                self.many(text, std::slice::from_ref(&analysis)).await
+                Box::pin(self.many(text, std::slice::from_ref(&analysis))).await
             }
             Script::One(Analysis::Empty) => {
                 self.client.out.extend_from_slice(&EMPTY_QUERY);
@@ -34,16 +35,16 @@ impl Session {
             }
             Script::One(Analysis::Read(read)) => self.one(&read).await,
             Script::One(Analysis::Refused(refusal)) => {
-                self.refuse(GatewayError::Refused(refusal)).await
+                Box::pin(self.refuse(GatewayError::Refused(refusal))).await
             }
-            Script::Many(analyses) => self.many(text, &analyses).await,
+            Script::Many(analyses) => Box::pin(self.many(text, &analyses)).await,
         }
     }
 
     /// Answers a simple query of one statement.
     async fn one(&mut self, read: &ReadStatement) -> Result<(), GatewayError> {
         if let Err(refusal) = self.check_names(read).await {
-            return self.refuse(GatewayError::Refused(refusal)).await;
+            return Box::pin(self.refuse(GatewayError::Refused(refusal))).await;
         }
         let plan = self.decide(read, &[], false);
         match self.answer_locally(&plan) {
@@ -54,24 +55,26 @@ impl Session {
             }
             Err(error) => return self.refuse(error).await,
         }
-        let effect = Effect::of(read.kind(), |_| Parameter::Null).map(Box::new);
-        let actions = [Action::Simple { read: read.clone(), effect, shift: 0 }, Action::Sync];
-        match plan {
-            Plan::Fail(error) => self.refuse(error).await,
+        let flight = match plan {
+            Plan::Fail(error) => return self.refuse(error).await,
             Plan::Cached => match self.seek(read, NO_TYPES, NO_ARGUMENTS).await? {
                 Sought::Entry(entry) => {
                     self.client.out.extend_from_slice(entry.whole());
                     backend::put_ready(&mut self.client.out, self.state.block().status());
-                    Ok(())
+                    return Ok(());
                 }
-                Sought::Run(flight) => self.run_teed(&actions, flight).await,
+                Sought::Run(flight) => flight,
             },
             Plan::Forward(bypass) => {
                 self.shared.cache.on_bypass(bypass);
-                self.run(&actions).await
+                None
             }
-            _ => self.run(&actions).await,
-        }
+            _ => None,
+        };
+        let effect = Effect::of(read.kind(), |_| Parameter::Null).map(Box::new);
+        let held = self.repeated(read, &Bytes::from_static(NO_TYPES));
+        let simple = Action::Simple { read: read.clone(), held, effect, shift: 0 };
+        self.run_teed(&[simple, Action::Sync], flight).await
     }
 
     /// Tells the gateway's own answer to a simple query.
@@ -88,14 +91,14 @@ impl Session {
             match analysis {
                 Analysis::Read(read) => reads.push(read),
                 Analysis::Refused(refusal) => {
-                    return self.refuse(GatewayError::Refused(refusal.clone())).await;
+                    return Box::pin(self.refuse(GatewayError::Refused(refusal.clone()))).await;
                 }
                 Analysis::Empty => actions.push(Action::Invent(EMPTY_QUERY)),
             }
         }
         for read in &reads {
             if let Err(refusal) = self.check_names(read).await {
-                return self.refuse(GatewayError::Refused(refusal)).await;
+                return Box::pin(self.refuse(GatewayError::Refused(refusal))).await;
             }
         }
         for read in reads {
@@ -121,7 +124,7 @@ impl Session {
             self.shared.cache.on_bypass(Bypass::BatchShape);
             let effect = Effect::of(read.kind(), |_| Parameter::Null).map(Box::new);
             let shift = characters_before(text, read);
-            actions.push(Action::Simple { read: read.clone(), effect, shift });
+            actions.push(Action::Simple { read: read.clone(), held: None, effect, shift });
         }
         actions.push(Action::Sync);
         self.run(&actions).await
@@ -212,20 +215,22 @@ impl Session {
 
     async fn run_upstream(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
         let may_retry = self.link.is_none();
+        self.expect_staleness(actions);
         match self.exchange(actions).await {
+            Ok(()) if self.settle_staleness(actions) => Box::pin(self.renew(actions)).await,
             Err(GatewayError::UpstreamLost) if may_retry => {
                 // Not a byte was told and every statement is a read: once more, elsewhere.
                 let pending = std::mem::take(&mut self.prepared);
                 self.lose_connection().await;
                 self.prepared = pending;
                 self.client.out.truncate(self.mark);
-                self.exchange(actions).await
+                Box::pin(self.exchange(actions)).await
             }
             outcome => outcome,
         }
     }
 
-    async fn exchange(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
+    pub(super) async fn exchange(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
         self.acquire().await?;
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
         let mut out = std::mem::take(&mut lease.out);

@@ -20,16 +20,16 @@ pub enum Owed {
     Errand(Errand),
     /// A `Parse`, and the number of the statement if it is one of the gateway's named ones.
     Parse(Pass, Option<u64>),
-    /// A `Bind`.
-    Bind(Pass),
+    /// A `Bind`, and the client's name for the statement, which is not the connection's.
+    Bind(Pass, Bytes),
     /// A `Describe` of a statement.
     DescribeStatement(Pass),
     /// A `Describe` of a portal.
     DescribePortal(Pass),
     /// An `Execute`, and what its success means for the session.
     Execute(Option<Box<Effect>>),
-    /// A `Close`.
-    Close(Pass),
+    /// A `Close`, and the number of the statement if it is one of the gateway's named ones.
+    Close(Pass, Option<u64>),
     /// A `Sync`.
     Sync,
     /// The client's, and the upstream never hears of it: these bytes, in their turn.
@@ -66,6 +66,8 @@ pub enum Errand {
     Settings,
     /// The client's deferred `BEGIN`.
     Begin,
+    /// The end of a transaction that will be begun again.
+    Rollback,
 }
 
 /// What becomes of a reply.
@@ -144,6 +146,12 @@ impl Ledger {
         }
     }
 
+    /// An error came that is told to nobody: voids the entries up to the `Sync` and returns them.
+    #[must_use]
+    pub fn on_hidden_error(&mut self) -> Vec<Owed> {
+        self.skip_to_sync()
+    }
+
     /// Takes in one message of the upstream, by its kind.
     pub fn on_reply(&mut self, tag: u8) -> Step {
         let Some(front) = self.owed.front() else { return Step::OutOfStep };
@@ -154,7 +162,9 @@ impl Ledger {
             (Owed::Sync, b'E') => Step::Fails(self.shift, Vec::new()),
             (Owed::Poison(_), b'E') => self.poisoned(),
             (_, b'E') => Step::Fails(self.shift, self.skip_to_sync()),
-            (Owed::Parse(pass, _), b'1') | (Owed::Bind(pass), b'2') | (Owed::Close(pass), b'3') => {
+            (Owed::Parse(pass, _), b'1')
+            | (Owed::Bind(pass, _), b'2')
+            | (Owed::Close(pass, _), b'3') => {
                 let is_relayed = *pass == Pass::Relay;
                 self.ends(is_relayed)
             }
@@ -223,7 +233,7 @@ mod tests {
     fn invented_replies_keep_their_place() {
         let mut ledger = ledger(vec![
             Owed::Invent(Bytes::from_static(b"<1>")),
-            Owed::Bind(Pass::Relay),
+            Owed::Bind(Pass::Relay, Bytes::new()),
             Owed::Execute(None),
             Owed::Invent(Bytes::from_static(b"<3>")),
             Owed::Sync,
@@ -238,7 +248,7 @@ mod tests {
             Owed::Errand(Errand::Settings),
             Owed::Errand(Errand::Begin),
             Owed::Parse(Pass::Swallow, None),
-            Owed::Bind(Pass::Swallow),
+            Owed::Bind(Pass::Swallow, Bytes::new()),
             Owed::DescribePortal(Pass::Rows),
             Owed::Execute(None),
             Owed::Sync,
@@ -251,7 +261,7 @@ mod tests {
     fn an_error_voids_what_comes_before_the_sync_and_nothing_behind_it() {
         let mut ledger = ledger(vec![
             Owed::Parse(Pass::Relay, Some(1)),
-            Owed::Bind(Pass::Relay),
+            Owed::Bind(Pass::Relay, Bytes::new()),
             Owed::Invent(Bytes::from_static(b"<void>")),
             Owed::Sync,
             Owed::Parse(Pass::Relay, Some(2)),
@@ -264,7 +274,7 @@ mod tests {
     #[test]
     fn a_poison_is_told_in_the_gateways_words() {
         let mut ledger = ledger(vec![
-            Owed::Bind(Pass::Relay),
+            Owed::Bind(Pass::Relay, Bytes::new()),
             Owed::Poison(Bytes::from_static(b"<refused>")),
             Owed::Execute(None),
             Owed::Sync,
@@ -275,7 +285,7 @@ mod tests {
     #[test]
     fn replies_that_nobody_asked_for_are_out_of_step() {
         assert_eq!(told(&mut ledger(vec![]), b"C"), "!");
-        assert_eq!(told(&mut ledger(vec![Owed::Bind(Pass::Relay)]), b"1"), "!");
+        assert_eq!(told(&mut ledger(vec![Owed::Bind(Pass::Relay, Bytes::new())]), b"1"), "!");
         assert_eq!(told(&mut ledger(vec![Owed::Sync]), b"D"), "!");
         assert_eq!(told(&mut ledger(vec![Owed::Poison(Bytes::new())]), b"1"), "!");
     }

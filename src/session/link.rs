@@ -43,6 +43,16 @@ impl Session {
         if let Some(lease) = acquiring.as_mut().now_or_never() {
             return lease.map_err(|error| self.no_connection(error));
         }
+        Box::pin(self.wait_in_line(acquiring)).await
+    }
+
+    /// Waits until `acquiring` has come to its end, for the client's going away, and for a cancel.
+    ///
+    /// To be boxed: few sessions wait, and all would have the room for it.
+    async fn wait_in_line(
+        &mut self,
+        acquiring: impl Future<Output = Result<Lease, AcquireError>>,
+    ) -> Result<Lease, GatewayError> {
         // What earlier exchanges answered must not wait for this one.
         self.tell().await?;
         let control = Arc::clone(&self.control);

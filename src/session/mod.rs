@@ -29,8 +29,10 @@ pub mod prepared;
 mod relay;
 pub mod shared;
 pub mod show;
+mod stale;
 pub mod startup;
 pub mod state;
+mod tee;
 mod translate;
 
 use std::sync::Arc;
@@ -44,8 +46,9 @@ use self::control::{Control, Leave};
 use self::ledger::Ledger;
 use self::portals::Portals;
 use self::prepared::Prepared;
-use self::relay::Tee;
+use self::stale::Staleness;
 use self::state::{Block, State};
+use self::tee::Tee;
 use crate::error::GatewayError;
 use crate::upstream::parameters::Parameters;
 use crate::upstream::pool::Lease;
@@ -83,6 +86,10 @@ pub struct Session {
     has_told: bool,
     /// Where that reply begins among the bytes to be sent.
     mark: usize,
+    /// What becomes of the error that a prepared statement's result has changed.
+    staleness: Staleness,
+    /// Whether the server had something to say while it prepared.
+    is_noticed: bool,
     /// The reply being collected for the cache.
     tee: Option<Tee>,
 }
@@ -98,7 +105,7 @@ enum Phase {
 
 impl Session {
     /// Serves the client until it leaves or the session must end.
-    pub async fn serve(mut self) {
+    pub async fn serve(mut self: Box<Self>) {
         let Err(error) = self.converse().await else {
             self.abandon();
             return self.client.close().await;
@@ -131,13 +138,17 @@ impl Session {
             }
             match frame.tag {
                 b'Q' => self.on_query(&frame).await?,
-                b'P' | b'B' | b'D' | b'E' | b'C' => self.on_extended(frame).await?,
+                b'P' | b'B' | b'D' | b'E' | b'C' => {
+                    if self.on_extended(frame) {
+                        Box::pin(self.run_batch(None)).await?;
+                    }
+                }
                 b'S' => self.run_batch(Some(Action::Sync)).await?,
-                b'H' => self.run_batch(Some(Action::Flush)).await?,
+                b'H' => Box::pin(self.run_batch(Some(Action::Flush))).await?,
                 b'X' => return Ok(()),
                 // COPY data behind a COPY that failed: PostgreSQL ignores it, and so do we.
                 b'd' | b'c' | b'f' => {}
-                b'F' => self.on_function_call().await?,
+                b'F' => Box::pin(self.on_function_call()).await?,
                 tag => return Err(GatewayError::UnexpectedMessage(tag)),
             }
             self.release_if_idle().await;
@@ -186,7 +197,7 @@ impl Session {
             .map_err(|error| GatewayError::BadBody { tag: frame.tag, error })?;
         // A `Query` amid extended messages ends their exchange, as in PostgreSQL.
         if !self.batch.is_empty() || self.is_unsynced {
-            self.run_batch(None).await?;
+            Box::pin(self.run_batch(None)).await?;
             if self.phase == Phase::SkippingToSync {
                 return Ok(());
             }
@@ -198,14 +209,12 @@ impl Session {
         self.end_exchange(outcome).await
     }
 
-    /// Keeps an extended message until the batch is whole, or as large as one may be.
-    async fn on_extended(&mut self, frame: Frame) -> Result<(), GatewayError> {
+    /// Keeps an extended message until the batch is whole. Returns whether it is as large as one
+    /// may be.
+    fn on_extended(&mut self, frame: Frame) -> bool {
         self.batch_bytes += frame.body.len() + BATCH_FRAME_BYTES;
         self.batch.push(frame);
-        match self.batch_bytes > BATCH_BYTES_MAX {
-            true => self.run_batch(None).await,
-            false => Ok(()),
-        }
+        self.batch_bytes > BATCH_BYTES_MAX
     }
 
     /// Runs the messages kept, and `end` behind them.
@@ -241,7 +250,7 @@ impl Session {
     /// A call by function number is refused: it carries no text to prove anything about.
     async fn on_function_call(&mut self) -> Result<(), GatewayError> {
         if !self.batch.is_empty() || self.is_unsynced {
-            self.run_batch(None).await?;
+            Box::pin(self.run_batch(None)).await?;
             if self.phase == Phase::SkippingToSync {
                 return Ok(());
             }

@@ -149,7 +149,7 @@ mod tests {
     fn a_parameter_is_found_behind_formats_and_nulls() {
         let tail = b"\0\x01\0\x01\0\x03\xff\xff\xff\xff\0\0\0\x02hi\0\0\0\0\0\0";
         let portal = Portal {
-            statement: Statement::new(None, Bytes::new()),
+            statement: Statement::named(None, Bytes::new()),
             tail: Some(Bytes::from_static(tail)),
         };
         assert_eq!(portal.parameter(1), Parameter::Null);
@@ -163,8 +163,10 @@ mod tests {
         let tail = Bytes::from_static(b"\0\0\0\x01\0\0\0\x0242\0\0");
         for (oid, is_known) in [(0, true), (25, true), (1043, true), (18, false), (19, false)] {
             let types = [&[0, 1][..], &i32::to_be_bytes(oid)].concat();
-            let portal =
-                Portal { statement: Statement::new(None, types.into()), tail: Some(tail.clone()) };
+            let portal = Portal {
+                statement: Statement::named(None, types.into()),
+                tail: Some(tail.clone()),
+            };
             assert_eq!(portal.parameter(1) != Parameter::Unknown, is_known, "{oid}");
         }
     }
@@ -175,7 +177,7 @@ mod tests {
             statement: Arc::clone(statement),
             tail: Some(Bytes::from_static(b"values")),
         };
-        let [one, two] = [1, 2].map(|_| Statement::new(None, Bytes::new()));
+        let [one, two] = [1, 2].map(|_| Statement::named(None, Bytes::new()));
         let number = |portals: &Portals| portals.find(b"x").map(|portal| portal.statement.number);
         let mut portals = Portals::default();
         portals.on_asked(Bytes::from_static(b"x"), Some(portal(&one)));

@@ -10,27 +10,64 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 
 use crate::sql::analyze::ReadStatement;
+use crate::sql::memo::Memo;
+use crate::upstream::prepared::upstream_name;
 
 /// A text that was proven to be a read, with its parameter types: what `Parse` makes.
 #[derive(Debug)]
 pub struct Statement {
-    /// Its number, unique in this process; connections hold it under a name made of it.
+    /// Its number, unique in this process.
     pub number: u64,
+    /// Its name on every connection that holds it; empty for one that goes into the unnamed slot.
+    pub name: Bytes,
     /// The proof; `None` for an empty text, which is never sent upstream.
     pub read: Option<ReadStatement>,
     /// The prescribed parameter types, as in `Parse`: `i16` count, then an OID each.
     pub types: Bytes,
     /// Whether some connection has prepared it: then it can be prepared.
     is_known: AtomicBool,
+    /// Whether who prepares its text anew gets another statement: its result has changed since,
+    /// or the server has something to say whenever it prepares it.
+    is_stale: AtomicBool,
 }
 
 impl Statement {
-    /// A statement of its own, shared with nobody.
+    /// A statement for the unnamed slot, which every `Parse` fills anew.
     #[must_use]
-    pub fn new(read: Option<ReadStatement>, types: Bytes) -> Arc<Self> {
+    pub fn unnamed(read: Option<ReadStatement>, types: Bytes) -> Arc<Self> {
+        Self::new(read, types, |_| Bytes::new())
+    }
+
+    /// A statement that connections hold under a name of its own.
+    #[must_use]
+    pub fn named(read: Option<ReadStatement>, types: Bytes) -> Arc<Self> {
+        Self::new(read, types, |number| upstream_name(number).into())
+    }
+
+    fn new(
+        read: Option<ReadStatement>,
+        types: Bytes,
+        name: impl FnOnce(u64) -> Bytes,
+    ) -> Arc<Self> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { number, read, types, is_known: AtomicBool::new(false) })
+        let (is_known, is_stale) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { number, name: name(number), read, types, is_known, is_stale })
+    }
+
+    /// Whether connections hold it under a name.
+    #[must_use]
+    pub const fn is_named(&self) -> bool {
+        !self.name.is_empty()
+    }
+
+    /// Who prepares its text anew is to get another statement.
+    pub fn on_stale(&self) {
+        self.is_stale.store(true, Ordering::Relaxed);
+    }
+
+    fn is_fresh(&self) -> bool {
+        !self.is_stale.load(Ordering::Relaxed)
     }
 
     /// Whether some connection has prepared it before.
@@ -54,12 +91,24 @@ const STATEMENT_BYTES: usize = 256;
 ///
 /// Equal are those with one text, one list of types, and settings that read the text alike:
 /// PostgreSQL reads the constants of a statement when it prepares it, and `'01/02/2003'` is
-/// another day under another `DateStyle`.
-#[derive(Debug, Default)]
+/// another day under another `DateStyle`. For the same reason a statement with a constant that
+/// moves, such as `'today'`, is shared with nobody.
+#[derive(Debug)]
 pub struct Interner {
     // A lock because all sessions share it; held for one look-up, on a named Parse alone.
     table: Mutex<Table>,
+    /// Those whose text keeps coming without a name. Nobody else holds them between two comings.
+    repeated: Memo<Arc<Statement>>,
 }
+
+impl Default for Interner {
+    fn default() -> Self {
+        Self { table: Mutex::default(), repeated: Memo::new(REPEATED_BYTES_MAX) }
+    }
+}
+
+/// What the statements without a name that keep coming may take, in bytes.
+const REPEATED_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug, Default)]
 struct Table {
@@ -87,15 +136,19 @@ impl Interner {
         types: Bytes,
         settings: Bytes,
     ) -> Arc<Statement> {
-        let Some(read) = read else { return Statement::new(None, types) };
+        let Some(read) = read else { return Statement::named(None, types) };
+        if read.has_moving_constant() {
+            return Statement::named(Some(read), Bytes::copy_from_slice(&types));
+        }
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         // The frame that the types came in may be large: keep them alone.
         let types = Bytes::copy_from_slice(&types);
         let key = Interned { text: read.text().clone(), types, settings };
-        if let Some(statement) = table.statements.get(&key).and_then(Weak::upgrade) {
+        let known = table.statements.get(&key).and_then(Weak::upgrade);
+        if let Some(statement) = known.filter(|statement| statement.is_fresh()) {
             return statement;
         }
-        let statement = Statement::new(Some(read), key.types.clone());
+        let statement = Statement::named(Some(read), key.types.clone());
         table.bytes += statement.bytes();
         if table.bytes > SWEEP_BYTES {
             table.statements.retain(|_, statement| statement.strong_count() > 0);
@@ -103,6 +156,31 @@ impl Interner {
         }
         table.statements.insert(key, Arc::downgrade(&statement));
         statement
+    }
+
+    /// The same for a text that keeps coming without a name; none for one whose meaning may
+    /// change from one parse to the next.
+    #[must_use]
+    pub fn repeated(
+        &self,
+        read: &ReadStatement,
+        types: &Bytes,
+        settings: &Bytes,
+    ) -> Option<Arc<Statement>> {
+        if !read.may_be_kept_parsed() {
+            return None;
+        }
+        // No text holds a zero byte, and how long the types are they say themselves.
+        let key = [read.text(), &b"\0"[..], types, settings].concat();
+        let hash = self.repeated.hash(&key);
+        let known = self.repeated.get_hashed(hash, &key);
+        if let Some(statement) = known.filter(|statement| statement.is_fresh()) {
+            return Some(statement);
+        }
+        let statement = self.intern(Some(read.clone()), types.clone(), settings.clone());
+        let bytes = statement.bytes();
+        self.repeated.insert_hashed(hash, key.into(), Arc::clone(&statement), bytes);
+        Some(statement)
     }
 
     #[cfg(test)]
@@ -207,7 +285,7 @@ mod tests {
     #[test]
     fn an_error_takes_back_what_was_not_confirmed() {
         let mut prepared = Prepared::default();
-        let (a, b) = (Statement::new(None, Bytes::new()), Statement::new(None, Bytes::new()));
+        let (a, b) = (Statement::named(None, Bytes::new()), Statement::named(None, Bytes::new()));
         prepared.on_asked(name("a"), Some(Arc::clone(&a)));
         assert!(prepared.is_named(b"a"));
         prepared.on_confirmed();
@@ -249,7 +327,7 @@ mod tests {
     fn a_query_ends_the_unnamed_statement_alone() {
         let mut prepared = Prepared::default();
         for statement in ["", "a"] {
-            prepared.on_asked(name(statement), Some(Statement::new(None, Bytes::new())));
+            prepared.on_asked(name(statement), Some(Statement::named(None, Bytes::new())));
             prepared.on_confirmed();
         }
         prepared.on_query();

@@ -1,18 +1,19 @@
 //! The upstream's replies on their way to the client: cut into messages, settled in the ledger,
 //! passed on as they came.
 
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use tokio::time::{Instant, sleep_until};
 
 use super::effect::Effect;
 use super::ledger::{Errand, Named, Owed, Pass, Step};
+use super::stale::{Staleness, is_of_stale_plan};
 use super::{Phase, Session};
 use crate::bypass::Bypass;
-use crate::cache::{Cache, Entry, Flight};
 use crate::error::GatewayError;
 use crate::upstream::pool::Lease;
+use crate::upstream::prepared::UPSTREAM_NAME_PREFIX;
 use crate::wire::backend;
-use crate::wire::error_response::{field, put_shifted};
+use crate::wire::error_response::{field, put_renamed, put_shifted};
 use crate::wire::frame::{self, HEADER_BYTES, Header};
 
 /// How far to go on.
@@ -22,57 +23,6 @@ pub(super) enum Until {
     Sent,
     /// Until all is sent and no reply is owed.
     Settled,
-}
-
-/// A reply being collected for the cache while it is passed on.
-#[derive(Debug)]
-pub(super) struct Tee {
-    /// `None` once it is known that the reply cannot be stored.
-    flight: Option<Flight>,
-    description: BytesMut,
-    rows: BytesMut,
-    bytes_max: usize,
-    cache: Cache,
-}
-
-impl Tee {
-    pub(super) fn new(flight: Flight, cache: &Cache) -> Self {
-        let (description, rows) = (BytesMut::new(), BytesMut::new());
-        let bytes_max = cache.entry_bytes_max();
-        Self { flight: Some(flight), description, rows, bytes_max, cache: cache.clone() }
-    }
-
-    fn on_description(&mut self, message: &[u8]) {
-        self.description.extend_from_slice(message);
-    }
-
-    fn on_rows(&mut self, bytes: &[u8]) {
-        match self.description.len() + self.rows.len() + bytes.len() > self.bytes_max {
-            false => self.rows.extend_from_slice(bytes),
-            true => self.decline(Bypass::EntryTooLarge),
-        }
-    }
-
-    /// The reply cannot be stored: those who wait for it learn so at once.
-    fn decline(&mut self, why: Bypass) {
-        if let Some(flight) = self.flight.take() {
-            self.cache.on_bypass(why);
-            flight.decline();
-        }
-        self.rows = BytesMut::new();
-        self.bytes_max = 0;
-    }
-
-    /// The reply is whole: stores it, unless it is not one that can be.
-    fn finish(self) {
-        match self.flight {
-            Some(flight) if !self.description.is_empty() => {
-                let _ = flight.finish(Entry::new(&self.description, &self.rows));
-            }
-            Some(flight) => flight.decline(),
-            None => {}
-        }
-    }
 }
 
 impl Session {
@@ -104,7 +54,7 @@ impl Session {
                 filled = self.client.fill(), if !is_ahead => filled?,
                 () = passed(deadline), if deadline.is_some() && !is_timed_out => {
                     is_timed_out = true;
-                    self.control.cancel().await;
+                    Box::pin(self.control.cancel()).await;
                 }
             }
         }
@@ -165,6 +115,7 @@ impl Session {
             b'S' => return self.on_parameter(body),
             b'A' => return Ok(()),
             b'N' => {
+                self.on_notice();
                 if !matches!(self.ledger.front(), None | Some(Owed::Errand(_))) {
                     self.client.out.extend_from_slice(message);
                     // A hit would have to tell it too, in its place.
@@ -173,6 +124,11 @@ impl Session {
                 return Ok(());
             }
             b'E' if is_fatal(body) => return Err(self.on_fatal(body)),
+            b'E' if is_of_stale_plan(body) && self.on_stale() => {
+                let void = self.ledger.on_hidden_error();
+                self.on_not_run(&void);
+                return Ok(());
+            }
             _ => {}
         }
         match self.ledger.on_reply(tag) {
@@ -187,9 +143,13 @@ impl Session {
             Step::ErrandFailed(errand) => return Err(self.on_errand_failed(errand, body)),
             Step::Fails(shift, void) => {
                 self.void_tee();
-                match shift {
-                    0 => self.client.out.extend_from_slice(message),
-                    shift => put_shifted(&mut self.client.out, body, shift),
+                let out = &mut self.client.out;
+                match (shift, void.first()) {
+                    (0, Some(Owed::Bind(_, name))) => {
+                        put_renamed(out, body, UPSTREAM_NAME_PREFIX, name);
+                    }
+                    (0, _) => out.extend_from_slice(message),
+                    (shift, _) => put_shifted(out, body, shift),
                 }
                 self.on_void(&void);
             }
@@ -239,7 +199,14 @@ impl Session {
     fn on_settled(&mut self, owed: Owed, tag: u8, body: &[u8]) {
         match owed {
             Owed::Parse(Pass::Relay, _) => self.prepared.on_confirmed(),
-            Owed::Bind(Pass::Relay) | Owed::Close(Pass::Relay) => self.portals.on_confirmed(),
+            Owed::Bind(pass, _) => {
+                self.on_bound();
+                if pass == Pass::Relay {
+                    self.portals.on_confirmed();
+                }
+            }
+            Owed::DescribeStatement(_) => self.on_bound(),
+            Owed::Close(Pass::Relay, _) => self.portals.on_confirmed(),
             // A row limit suspends the portal (`s`) after the statement has had its effect.
             Owed::Execute(Some(effect)) if matches!(tag, b'C' | b's') => {
                 self.on_effect(*effect, body);
@@ -272,6 +239,9 @@ impl Session {
         let Some(lease) = &mut self.link else { return Err(OUT_OF_STEP) };
         let &[status] = body else { return Err(OUT_OF_STEP) };
         lease.status = status;
+        if self.staleness == Staleness::HasBeenHidden {
+            return Ok(());
+        }
         let reported = lease.parameters.clone();
         let date_style = reported.value("DateStyle");
         self.state.on_ready(status, &mut lease.carried, date_style).ok_or(OUT_OF_STEP)?;
@@ -313,19 +283,25 @@ impl Session {
         if let Some(Owed::Parse(Pass::Relay, None)) = void.first() {
             self.prepared.on_closed(b"");
         }
-        if let Some(lease) = &mut self.link {
-            for owed in void {
-                if let Owed::Parse(_, Some(statement)) = owed {
-                    lease.prepared.on_gone(*statement);
-                } else if let Owed::Parse(_, None) = owed {
-                    lease.unnamed = None;
-                }
-            }
-        }
+        self.on_not_run(void);
         if self.is_unsynced {
             self.phase = Phase::SkippingToSync;
             self.batch.clear();
             self.batch_bytes = 0;
+        }
+    }
+
+    /// The upstream skipped these: what the connection holds is as if they had not been sent.
+    fn on_not_run(&mut self, void: &[Owed]) {
+        let Some(lease) = &mut self.link else { return };
+        // Taken back last things first: a statement may be closed and prepared in one exchange.
+        for owed in void.iter().rev() {
+            match owed {
+                Owed::Parse(_, Some(statement)) => lease.prepared.on_gone(*statement),
+                Owed::Parse(_, None) => lease.unnamed = None,
+                Owed::Close(_, Some(statement)) => lease.prepared.on_kept(*statement),
+                _ => {}
+            }
         }
     }
 

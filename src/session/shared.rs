@@ -67,7 +67,7 @@ impl Shared {
             return check(&snapshot, read);
         }
         // The function may be newer than the snapshot. Where that cannot be found out, refuse.
-        if catalog.refresh_if_older_than(UNKNOWN_CALL_AGE).await.is_err() {
+        if Box::pin(catalog.refresh_if_older_than(UNKNOWN_CALL_AGE)).await.is_err() {
             let unknown = read.calls().iter().find(|call| is_unknown(call));
             return Err(Refusal::Function {
                 name: unknown.map_or_else(String::new, |call| call.name.clone()),

@@ -15,6 +15,7 @@ use super::portals::Portals;
 use super::prepared::Prepared;
 use super::relay::Until;
 use super::shared::Shared;
+use super::stale::Staleness;
 use super::state::State;
 use super::{Phase, Session, actions};
 use crate::error::GatewayError;
@@ -58,11 +59,11 @@ impl Session {
         arrival: Arrival,
         shared: Arc<Shared>,
         control: Arc<Control>,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         let Arrival { socket, leftover, user, database, parameters, span } = arrival;
         let client = Client::new(socket, leftover, &shared.config);
         let startup = startup_settings(&parameters);
-        let mut session = Self {
+        let mut session = Box::new(Self {
             client,
             control,
             user,
@@ -80,9 +81,11 @@ impl Session {
             passing: 0,
             has_told: false,
             mark: 0,
+            staleness: Staleness::Told,
+            is_noticed: false,
             tee: None,
             shared,
-        };
+        });
         let outcome = match (startup, database == session.shared.database) {
             (Err(error), _) => Err(error),
             (Ok(_), false) => {
@@ -129,7 +132,7 @@ impl Session {
     }
 
     /// Says why there is no session. At start-up every error is fatal.
-    async fn turn_away(mut self, error: &GatewayError) {
+    async fn turn_away(mut self: Box<Self>, error: &GatewayError) {
         self.note(error);
         let mut reply = error.reply();
         reply.severity = Severity::Fatal;

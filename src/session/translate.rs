@@ -72,7 +72,7 @@ impl Session {
             b'P' => {
                 let parse = frontend::parse(&frame.body).map_err(bad)?;
                 let is_unnamed = parse.name.is_empty();
-                let action = self.on_parse(parse).await;
+                let action = self.on_parse(parse, &translated.actions).await;
                 if action.is_err() && is_unnamed {
                     // As in PostgreSQL, which drops it before it reads what is to replace it.
                     self.prepared.on_closed(b"");
@@ -128,7 +128,7 @@ impl Session {
         }
     }
 
-    async fn on_parse(&mut self, parse: Parse) -> Result<Action, GatewayError> {
+    async fn on_parse(&mut self, parse: Parse, before: &[Action]) -> Result<Action, GatewayError> {
         if self.prepared.is_named(&parse.name) {
             return Err(GatewayError::DuplicateStatement(text_of(&parse.name)));
         }
@@ -152,20 +152,47 @@ impl Session {
         if is_named && self.prepared.bytes() + parse.text.len() > bytes_max {
             return Err(GatewayError::PreparedTooLarge { bytes_max });
         }
-        let statement = match is_named {
-            true => {
+        let has_failed = matches!(self.state.block(), Block::Failed | Block::DeferredFailed(_));
+        let statement = match (is_named, read) {
+            // Nothing is taken for granted where PostgreSQL would refuse to parse.
+            (true, read) if has_failed => Statement::named(read, parse.types),
+            (true, read) => {
                 let settings = self.state.settings().cache_key().clone();
                 self.shared.interner.intern(read, parse.types, settings)
             }
-            false => Statement::new(read, parse.types),
+            (false, Some(read)) => {
+                let held = match before.iter().any(Action::is_bind) {
+                    true => None,
+                    false => self.repeated(&read, &parse.types),
+                };
+                held.unwrap_or_else(|| Statement::unnamed(Some(read), parse.types))
+            }
+            (false, None) => Statement::unnamed(None, parse.types),
         };
         self.prepared.on_asked(parse.name, Some(Arc::clone(&statement)));
         // What was prepared once can be again: a Bind prepares it where it is missing.
-        let is_known = is_named && statement.is_known() && self.state.block() != Block::Failed;
+        let is_known = is_named && statement.is_known();
         Ok(match is_known || is_late(&statement) {
             true => Action::Confirm(Named::Statement, PARSE_COMPLETE),
-            false => Action::Parse { statement, is_named },
+            false => Action::Parse { statement },
         })
+    }
+
+    /// The statement that connections hold for a text without a name, if it keeps coming.
+    ///
+    /// Only between transactions, where a result that has changed since can be asked for again
+    /// without the client's knowing, and where no setting is under way.
+    pub(super) fn repeated(&self, read: &ReadStatement, types: &Bytes) -> Option<Arc<Statement>> {
+        let is_repeated = self.shared.config.prepare_threshold > 0
+            && read.sightings() >= self.shared.config.prepare_threshold
+            && matches!(read.kind(), Kind::Query)
+            && matches!(self.state.block(), Block::None | Block::Deferred(_))
+            && !self.is_unsynced
+            && self.state.pin().is_none();
+        match is_repeated {
+            true => self.shared.interner.repeated(read, types, self.state.settings().cache_key()),
+            false => None,
+        }
     }
 
     fn on_bind(&mut self, bind: Bind) -> Result<Action, GatewayError> {
@@ -184,7 +211,7 @@ impl Session {
         self.portals.on_asked(portal.clone(), Some(bound));
         Ok(match is_late(&statement) {
             true => Action::Confirm(Named::Portal, BIND_COMPLETE),
-            false => Action::Bind { statement, is_named: !name.is_empty(), portal, tail },
+            false => Action::Bind { statement, name, portal, tail },
         })
     }
 
@@ -192,7 +219,7 @@ impl Session {
         let unknown = || GatewayError::UnknownStatement(text_of(name));
         let statement = self.prepared.statement(name).ok_or_else(unknown)?;
         if !is_late(&statement) {
-            return Ok(Action::DescribeStatement { statement, is_named: !name.is_empty() });
+            return Ok(Action::DescribeStatement { statement });
         }
         let mut told = BytesMut::from(&b"t\0\0\0\x06\0\0"[..]);
         put_description(&statement, &mut told);

@@ -15,6 +15,7 @@ use super::kind::Kind;
 use super::lexer::{LexError, LexErrorReason, LexOptions, lex};
 use super::memo::Memo;
 use super::proof::{Proof, prove};
+use super::recent::Recent;
 use super::refusal::{Refusal, SyntaxError};
 use super::split::{Part, split};
 use super::tokens::{Token, Tokens};
@@ -72,6 +73,8 @@ pub struct ReadStatement {
     text: Bytes,
     start: usize,
     facts: Arc<Facts>,
+    /// How often the text has come lately, this time counted, as far as is remembered.
+    sightings: u8,
 }
 
 /// What is known of every statement of one shape.
@@ -118,6 +121,27 @@ impl ReadStatement {
         self.facts.calls.uses_clock
     }
 
+    /// Whether it may be parsed once for many executions: no constant of it means another thing
+    /// from one parse to the next, and no function of the database's own is taken at its word to
+    /// be immutable.
+    #[must_use]
+    pub fn may_be_kept_parsed(&self) -> bool {
+        !self.facts.calls.has_moving_constant && self.calls().iter().all(|call| call.is_builtin)
+    }
+
+    /// Whether some constant is given its meaning when the statement is parsed, and may be given
+    /// another one later.
+    #[must_use]
+    pub fn has_moving_constant(&self) -> bool {
+        self.facts.calls.has_moving_constant
+    }
+
+    /// How often this very text has come lately, this time counted; at least as often as told.
+    #[must_use]
+    pub const fn sightings(&self) -> u8 {
+        self.sightings
+    }
+
     /// Every name that it may call as a function. The database's own functions are for its
     /// catalog snapshot to clear, those with a built-in's name too.
     #[must_use]
@@ -161,6 +185,7 @@ impl ReadStatement {
 #[derive(Debug)]
 pub struct Analyzer {
     config: Config,
+    recent: Recent,
     by_text: Memo<Script>,
     by_shape: Memo<Arc<Facts>>,
 }
@@ -170,7 +195,8 @@ impl Analyzer {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let half = config.memo_bytes_max / 2;
-        Self { config, by_text: Memo::new(half), by_shape: Memo::new(half) }
+        let (by_text, by_shape) = (Memo::new(half), Memo::new(half));
+        Self { config, recent: Recent::default(), by_text, by_shape }
     }
 
     /// Analyses text that may be one statement only, as in `Parse`.
@@ -191,16 +217,22 @@ impl Analyzer {
             let bytes_max = self.config.statement_bytes_max;
             return Script::One(Analysis::Refused(Refusal::TooLong { bytes_max }));
         }
-        if text.len() <= SHORT_BYTES_MAX {
-            return self.analyze_anew(&Bytes::copy_from_slice(text));
+        let hash = self.by_text.hash(text);
+        let sightings = self.recent.sight(hash);
+        let is_worth_it = sightings > 1 || text.len() > SHORT_BYTES_MAX;
+        let known = if is_worth_it { self.by_text.get_hashed(hash, text) } else { None };
+        let mut script = known.unwrap_or_else(|| {
+            let text = Bytes::copy_from_slice(text);
+            let script = self.analyze_anew(&text);
+            if is_worth_it {
+                let bytes = script_bytes(&script);
+                self.by_text.insert_hashed(hash, text, script.clone(), bytes);
+            }
+            script
+        });
+        if let Script::One(Analysis::Read(read)) = &mut script {
+            read.sightings = sightings;
         }
-        if let Some(known) = self.by_text.get(text) {
-            return known;
-        }
-        let text = Bytes::copy_from_slice(text);
-        let script = self.analyze_anew(&text);
-        let bytes = script_bytes(&script);
-        self.by_text.insert(text, script.clone(), bytes);
         script
     }
 
@@ -239,7 +271,7 @@ impl Analyzer {
         let shape = fingerprint::shape(&tokens);
         let start = part.bytes.start;
         if let Some(facts) = self.by_shape.get(&shape) {
-            return Analysis::Read(ReadStatement { text, start, facts });
+            return Analysis::Read(ReadStatement { text, start, facts, sightings: 0 });
         }
         match facts(&tokens, &text) {
             Ok(facts) => {
@@ -248,7 +280,7 @@ impl Analyzer {
                 if !matches!(facts.kind, Kind::Set(_)) {
                     self.by_shape.insert(shape.into(), Arc::clone(&facts), facts_bytes(&facts));
                 }
-                Analysis::Read(ReadStatement { text, start, facts })
+                Analysis::Read(ReadStatement { text, start, facts, sightings: 0 })
             }
             Err(refusal) => Analysis::Refused(refusal),
         }
@@ -291,8 +323,8 @@ impl Analyzer {
     }
 }
 
-/// The longest text that is not remembered as it is, in bytes: reading it and finding its shape
-/// costs less than remembering a text whose constants may never come again.
+/// The longest text that is not remembered when it comes for the first time, in bytes: reading it
+/// and finding its shape costs less than remembering a text whose constants may never come again.
 const SHORT_BYTES_MAX: usize = 256;
 
 /// Works out what the statement of `tokens` is; `text` is its own text.

@@ -30,6 +30,9 @@ pub struct Calls {
     pub operators: Vec<String>,
     /// A function or constant of the clock is used (`now()`, `current_date`, `'today'`).
     pub uses_clock: bool,
+    /// Some constant is given its meaning when the statement is parsed, and may be given another
+    /// one later: `'today'`, `'t'::regclass`.
+    pub has_moving_constant: bool,
     /// The strongest reason not to cache that a built-in function gives, the clock apart.
     pub bypass: Option<Bypass>,
 }
@@ -46,6 +49,7 @@ pub fn collect(tokens: &Tokens<'_>, sets_config: bool) -> Result<Calls, Refusal>
         match tokens.kind(index) {
             Some(TokenKind::UnicodeName) => return Err(Refusal::ObscureName),
             Some(TokenKind::Word | TokenKind::QuotedName) => {
+                calls.has_moving_constant |= is_object_type(tokens.bytes(index));
                 calls.add_name(tokens, index, sets_config)?;
             }
             Some(TokenKind::Operator) => {
@@ -56,7 +60,9 @@ pub fn collect(tokens: &Tokens<'_>, sets_config: bool) -> Result<Calls, Refusal>
                 }
             }
             Some(TokenKind::String | TokenKind::UnicodeString) => {
-                calls.uses_clock |= tells_time(tokens.bytes(index));
+                let tells_time = tells_time(tokens.bytes(index));
+                calls.uses_clock |= tells_time;
+                calls.has_moving_constant |= tells_time;
             }
             _ => {}
         }
@@ -68,6 +74,27 @@ pub fn collect(tokens: &Tokens<'_>, sets_config: bool) -> Result<Calls, Refusal>
     calls.operators.sort_unstable();
     calls.operators.dedup();
     Ok(calls)
+}
+
+/// Whether `name` is a type whose constants are names of objects, looked up when they are read.
+///
+/// <https://www.postgresql.org/docs/current/datatype-oid.html>
+fn is_object_type(name: &[u8]) -> bool {
+    const TYPES: [&[u8]; 11] = [
+        b"regclass",
+        b"regcollation",
+        b"regconfig",
+        b"regdictionary",
+        b"regnamespace",
+        b"regoper",
+        b"regoperator",
+        b"regproc",
+        b"regprocedure",
+        b"regrole",
+        b"regtype",
+    ];
+    let name = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name);
+    TYPES.iter().any(|object_type| name.eq_ignore_ascii_case(object_type))
 }
 
 impl Calls {

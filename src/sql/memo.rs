@@ -29,7 +29,18 @@ impl<V: Clone> Memo<V> {
     /// What is known of `key`.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<V> {
-        let hash = self.hasher.hash_one(key);
+        self.get_hashed(self.hash(key), key)
+    }
+
+    /// The hash of `key`, for who needs it more than once.
+    #[must_use]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// What is known of `key`, which has this hash.
+    #[must_use]
+    pub fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<V> {
         let mut shard = self.shard(hash)?;
         let slot = shard.slots.get_mut(&hash).filter(|slot| slot.key == key)?;
         slot.is_used = true;
@@ -38,11 +49,15 @@ impl<V: Clone> Memo<V> {
 
     /// Keeps `value`, which takes `bytes` bytes beside its key, unless it is too large to keep.
     pub fn insert(&self, key: Bytes, value: V, bytes: usize) {
+        self.insert_hashed(self.hash(&key), key, value, bytes);
+    }
+
+    /// The same for a key whose hash is known.
+    pub fn insert_hashed(&self, hash: u64, key: Bytes, value: V, bytes: usize) {
         let bytes = bytes + key.len() + SLOT_BYTES;
         if bytes > self.shard_bytes_max / 4 {
             return;
         }
-        let hash = self.hasher.hash_one(&key[..]);
         let Some(mut shard) = self.shard(hash) else { return };
         let slot = Slot { key, value, bytes, is_used: false };
         // Two texts of one hash are not both kept: the later one is.

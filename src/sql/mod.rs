@@ -22,6 +22,7 @@ pub mod kind;
 pub mod lexer;
 pub mod memo;
 pub mod proof;
+mod recent;
 pub mod refusal;
 mod set;
 mod set_config;

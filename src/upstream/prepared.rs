@@ -38,6 +38,13 @@ impl PreparedOnConnection {
         Some(oldest)
     }
 
+    /// Notes that the connection still holds `statement`: what was to close it was not run.
+    ///
+    /// So there may be one more than the limit, until the next one is prepared.
+    pub fn on_kept(&mut self, statement: u64) {
+        self.held.insert(statement, 0);
+    }
+
     /// Notes that the connection does not hold `statement`.
     pub fn on_gone(&mut self, statement: u64) {
         self.held.remove(&statement);
@@ -52,8 +59,11 @@ impl PreparedOnConnection {
 /// The name that statement number `statement` has on every connection.
 #[must_use]
 pub fn upstream_name(statement: u64) -> String {
-    format!("pgsluice_{statement}")
+    format!("{UPSTREAM_NAME_PREFIX}{statement}")
 }
+
+/// What those names begin with.
+pub const UPSTREAM_NAME_PREFIX: &str = "pgsluice_";
 
 #[cfg(test)]
 mod tests {
@@ -67,6 +77,8 @@ mod tests {
         assert!(prepared.is_held(1));
         assert_eq!(prepared.on_prepared(3), Some(2));
         assert!(prepared.is_held(1) && prepared.is_held(3) && !prepared.is_held(2));
+        prepared.on_kept(2);
+        assert!(prepared.is_held(2));
         prepared.on_all_gone();
         assert!(!prepared.is_held(1));
     }

@@ -123,6 +123,23 @@ pub fn put_shifted(out: &mut BytesMut, body: &[u8], characters: usize) {
     });
 }
 
+/// Appends an error of an upstream, which calls a statement by a name that begins with `prefix`,
+/// with `name` in its place.
+pub fn put_renamed(out: &mut BytesMut, body: &[u8], prefix: &str, name: &[u8]) {
+    put_fields(out, body, |code, text, out| {
+        let quoted = format!("\"{prefix}");
+        let start = memchr::memmem::find(text, quoted.as_bytes()).filter(|_| code == b'M');
+        let parts = start.and_then(|start| {
+            let (before, rest) = text.split_at_checked(start + 1)?;
+            Some((before, rest.get(memchr::memchr(b'"', rest)?..)?))
+        });
+        match parts {
+            Some((before, behind)) => put_string(out, &[before, name, behind].concat()),
+            None => put_string(out, text),
+        }
+    });
+}
+
 fn put_fields(out: &mut BytesMut, body: &[u8], put: impl Fn(u8, &[u8], &mut BytesMut)) {
     put_message(out, b'E', |out| {
         for (code, text) in fields(body) {
@@ -158,6 +175,17 @@ mod tests {
         assert_eq!(field(&bytes[5..], b'H'), Some(&b"try"[..]));
         assert_eq!(field(&bytes[5..], b'D'), None);
         assert_eq!(field(b"Cabc", b'C'), None);
+    }
+
+    #[test]
+    fn a_name_is_replaced_in_the_message_alone() {
+        let body = b"SERROR\0Mstatement \"pg_1\" is odd\0D\"pg_1\"\0\0";
+        let mut out = BytesMut::new();
+        put_renamed(&mut out, body, "pg_", b"mine");
+        assert_eq!(&out[5..], b"SERROR\0Mstatement \"mine\" is odd\0D\"pg_1\"\0\0");
+        let mut same = BytesMut::new();
+        put_renamed(&mut same, body, "other_", b"mine");
+        assert_eq!(&same[5..], body);
     }
 
     #[test]

@@ -160,4 +160,13 @@ pub(super) const LIMITS: &[Setting] = &[
             put(&mut draft.config.session.prepared_bytes_max, most)
         },
     ),
+    Setting::new(
+        "PREPARE_THRESHOLD",
+        "5",
+        "How often a statement's text must have come lately for connections to keep it prepared, \
+         as if its client had; 0 for never.",
+        |draft, text| {
+            put(&mut draft.config.session.prepare_threshold, values::whole(text, 0..=255))
+        },
+    ),
 ];

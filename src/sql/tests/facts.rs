@@ -64,9 +64,15 @@ fn the_memo_answers_as_the_analysis_did() {
         "SELECT '",
     ] {
         let text = Bytes::copy_from_slice(sql.as_bytes());
-        let first = format!("{:?}", analyzer.analyze_script(&text));
-        assert_eq!(format!("{:?}", analyzer.analyze_script(&text)), first, "{sql}");
-        assert_eq!(format!("{:?}", script(sql)), first, "{sql}");
+        // How often it came differs, of course.
+        let shown = |script: Script, sightings: u8| {
+            format!("{script:?}").replace(&format!("sightings: {sightings}"), "")
+        };
+        let first = shown(analyzer.analyze_script(&text), 1);
+        for sightings in 2..5 {
+            assert_eq!(shown(analyzer.analyze_script(&text), sightings), first, "{sql}");
+        }
+        assert_eq!(shown(script(sql), 1), first, "{sql}");
     }
 }
 

@@ -112,7 +112,9 @@ async fn compare(cases: Vec<Case>) {
 
 async fn compare_on(postgres: &Postgres, cases: Vec<Case>) {
     let cached = gateway(postgres, &[("POOL_SIZE", "1"), ("POOL_WAIT_TIMEOUT_MS", "3000")]);
-    let uncached = gateway(postgres, &[("POOL_SIZE", "1"), ("CACHE_TTL_SECONDS", "0")]);
+    // Here every text is kept prepared from its first coming on.
+    let settings = [("POOL_SIZE", "1"), ("CACHE_TTL_SECONDS", "0"), ("PREPARE_THRESHOLD", "1")];
+    let uncached = gateway(postgres, &settings);
     let superuser = postgres.as_superuser();
     let (cached, uncached) = (cached.login(superuser), uncached.login(superuser));
 

@@ -6,6 +6,7 @@ mod conversation;
 mod corpus;
 mod differential;
 mod fixture;
+mod kept;
 mod multiplexing;
 mod read_only;
 mod types;

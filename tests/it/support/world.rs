@@ -65,7 +65,8 @@ impl World {
 
     pub(crate) fn start_with(change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits {
-            session: SessionConfig::default(),
+            // What is sent upstream does not depend on how often it came before.
+            session: SessionConfig { prepare_threshold: 0, ..SessionConfig::default() },
             // Shorter than a step, so that a test sees the limit and not its own.
             pool: PoolConfig { wait_timeout: Duration::from_secs(4), ..PoolConfig::default() },
             cache: cache::Config {

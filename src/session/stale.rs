@@ -1,0 +1,105 @@
+//! Prepared statements whose result has changed since: PostgreSQL refuses to run them.
+//!
+//! Connections hold statements for clients that never asked for it, and longer than any client
+//! would have. So where the client is about to learn the result's description anyway, the
+//! statement is prepared anew and asked for once more, and the client is not told. Elsewhere it
+//! is told, as by PostgreSQL.
+//!
+//! <https://www.postgresql.org/docs/current/sql-prepare.html>
+
+use super::Session;
+use super::actions::{self, Action};
+use super::ledger::{Named, Owed};
+use super::prepared::Statement;
+use super::state::Block;
+use crate::error::GatewayError;
+use crate::wire::error_response::field;
+
+/// What becomes of the error that a statement's result has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Staleness {
+    /// It is told.
+    Told,
+    /// It is hidden, as long as nothing prepared has been made use of.
+    Hidden,
+    /// It was told.
+    HasBeenTold,
+    /// It was hidden: what remains is to be asked for again.
+    HasBeenHidden,
+}
+
+impl Session {
+    /// Before an exchange: whether the error may be hidden in it.
+    pub(super) fn expect_staleness(&mut self, actions: &[Action]) {
+        let learns = |action: &Action| {
+            matches!(
+                action,
+                Action::Parse { .. }
+                    | Action::Confirm(Named::Statement, _)
+                    | Action::DescribePortal { .. }
+                    | Action::DescribeStatement { .. }
+                    | Action::Simple { .. }
+            )
+        };
+        let is_hidden = actions.iter().any(|action| action.held().is_some())
+            && actions.iter().any(learns)
+            && matches!(actions.last(), Some(Action::Sync))
+            && matches!(self.state.block(), Block::None | Block::Deferred(_))
+            && !self.is_unsynced;
+        self.staleness = if is_hidden { Staleness::Hidden } else { Staleness::Told };
+    }
+
+    /// The error came. Returns whether it is hidden.
+    pub(super) fn on_stale(&mut self) -> bool {
+        let is_hidden = self.staleness == Staleness::Hidden;
+        self.staleness = match is_hidden {
+            true => Staleness::HasBeenHidden,
+            false => Staleness::HasBeenTold,
+        };
+        is_hidden
+    }
+
+    /// The server has something to say. While it prepares a statement, that is said anew to each
+    /// who prepares it, so such a statement is not kept for others.
+    pub(super) fn on_notice(&mut self) {
+        self.is_noticed |= !matches!(self.ledger.front(), None | Some(Owed::Execute(_)));
+    }
+
+    /// Something prepared was made use of: what comes behind it cannot be asked for again alone.
+    pub(super) fn on_bound(&mut self) {
+        if self.staleness == Staleness::Hidden {
+            self.staleness = Staleness::Told;
+        }
+    }
+
+    /// Behind an exchange: whoever prepares these texts anew gets other statements. Returns
+    /// whether an error was hidden, so that the exchange is to be renewed.
+    pub(super) fn settle_staleness(&mut self, actions: &[Action]) -> bool {
+        let staleness = std::mem::replace(&mut self.staleness, Staleness::Told);
+        let is_stale = matches!(staleness, Staleness::HasBeenTold | Staleness::HasBeenHidden);
+        if is_stale || std::mem::take(&mut self.is_noticed) {
+            actions.iter().filter_map(Action::statement).for_each(Statement::on_stale);
+        }
+        staleness == Staleness::HasBeenHidden
+    }
+
+    /// Asks again for what the hidden error kept back.
+    pub(super) async fn renew(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
+        // What stands before it has been answered already.
+        let answered = actions.iter().position(|action| action.held().is_some());
+        let rest = actions.get(answered.unwrap_or(0)..).unwrap_or_default();
+        if let Some(lease) = &mut self.link {
+            let mut out = std::mem::take(&mut lease.out);
+            actions::put_renewal(rest, lease, &mut self.ledger, &mut out);
+            lease.out = out;
+        }
+        self.exchange(rest).await
+    }
+}
+
+/// Whether the body of an error says that a prepared statement's result has changed.
+///
+/// The message may be in any language; the name of the function that reports it is not.
+pub(super) fn is_of_stale_plan(body: &[u8]) -> bool {
+    field(body, b'C') == Some(b"0A000") && field(body, b'R') == Some(b"RevalidateCachedQuery")
+}
