@@ -55,9 +55,12 @@ async fn a_result_that_has_changed_is_told_without_an_error() {
 #[tokio::test]
 async fn a_client_that_relies_on_an_old_description_is_told_the_error_and_can_go_on() {
     let (postgres, gateway, admin) = world(&[]).await;
-    let mut client = Client::login(gateway.login(postgres.as_superuser())).await;
+    let login = gateway.login(postgres.as_superuser());
+    let (mut client, mut other) = (Client::login(login).await, Client::login(login).await);
     let prepare = [parse("s", "SELECT * FROM t", &[]), sync()].concat();
     let run = [bind("", "s", &[], 0), execute("", 0), sync()].concat();
+    // Whoever else has prepared the same does not keep the old form alive.
+    other.exchange(&prepare).await;
     client.exchange(&prepare).await;
     assert_eq!(tags(&client.exchange(&run).await), "2DCZ");
     change(&admin, "ALTER TABLE t ADD COLUMN b int").await;
@@ -125,7 +128,7 @@ async fn a_statement_that_was_not_closed_after_all_is_not_prepared_again() {
     client.exchange(&[parse("a", "SELECT a FROM t", &[]), run("a"), sync()].concat()).await;
 
     // The error comes first, so that `a` is not closed to make room, and `b` not prepared.
-    let wrong = parse("wrong", "SELECT there_is_none", &[]);
+    let wrong = parse("", "SELECT there_is_none", &[]);
     let batch = [wrong, parse("b", "SELECT a + 1 FROM t", &[]), run("b"), sync()].concat();
     assert_eq!(tags(&client.exchange(&batch).await), "EZ");
 
