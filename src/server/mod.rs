@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 use tracing::{info, info_span, warn};
 
-use self::admit::Admission;
+use self::admit::{Admission, Admitted};
 use self::config::{AuthConfig, ServerConfig};
 use self::reload::Reloadable;
 use self::startup::{Authenticated, Opened, StartupSettings};
@@ -31,7 +31,7 @@ use crate::cache::Cache;
 use crate::error::GatewayError;
 use crate::session::client::Socket;
 use crate::session::config::SessionConfig;
-use crate::session::control::{Control, Leave, Registry};
+use crate::session::control::{Control, Entered, Leave, Registry};
 use crate::session::prepared::Interner;
 use crate::session::shared::Greetings;
 use crate::session::startup::Arrival;
@@ -271,25 +271,37 @@ struct Gateway {
 impl Gateway {
     /// Serves one client, from accept to close.
     async fn serve(self, stream: TcpStream, peer: SocketAddr) {
-        if let Err(error) = stream.set_nodelay(true) {
-            return tracing::debug!(%peer, %error, "client gone at once");
-        }
         // Boxed, so that what start-up needs is given back before the session idles along.
-        let opened = Box::pin(startup::open(stream, peer, &self.startup)).await;
-        match opened {
-            Ok(Opened::Session(client)) => self.session(client).await,
+        if let Some((session, _admitted, _entered)) = Box::pin(self.open(stream, peer)).await {
+            session.serve().await;
+        }
+    }
+
+    /// Lets one client in; `None` when that is all that there is to do.
+    async fn open(self, stream: TcpStream, peer: SocketAddr) -> Option<Begun> {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "client gone at once");
+            return None;
+        }
+        match startup::open(stream, peer, &self.startup).await {
+            Ok(Opened::Session(client)) => self.begin(client).await,
             Ok(Opened::Cancel { key, stream }) => {
                 if let Some(control) = self.shared.registry.find(key.pid, &key.secret) {
                     control.cancel().await;
                 }
                 // libpq takes the close for the answer: not before the cancel has arrived.
                 drop(stream);
+                None
             }
-            Err(error) => tracing::debug!(%peer, %error, "no session"),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "no session");
+                None
+            }
         }
     }
 
-    async fn session(self, client: Authenticated) {
+    /// Admits the client and begins its session; `None` when it was told why there is none.
+    async fn begin(self, client: Authenticated) -> Option<Begun> {
         let admitted = self.admission.admit(&client.user, client.peer.ip());
         let secret = new_secret(client.version);
         let entered = self.shared.registry.enter(secret);
@@ -311,20 +323,21 @@ impl Gateway {
             parameters: client.parameters,
             span,
         };
-        let _admitted = match admitted {
+        let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(limit) => {
-                let error = GatewayError::TooManySessions(limit);
-                return Box::pin(arrival.turn_away(&error)).await;
+                arrival.turn_away(&GatewayError::TooManySessions(limit)).await;
+                return None;
             }
         };
         let control = Arc::clone(&entered.control);
-        let begun = Box::pin(Session::begin(arrival, self.shared, control));
-        if let Some(session) = begun.await {
-            session.serve().await;
-        }
+        let session = Session::begin(arrival, self.shared, control).await?;
+        Some((session, admitted, entered))
     }
 }
+
+/// A session, and its places in the counts and in the registry: to be given up behind it.
+type Begun = (Box<Session>, Admitted, Entered);
 
 /// A cancel secret: four bytes for protocol 3.0, 32 from 3.2 on.
 fn new_secret(version: ProtocolVersion) -> Bytes {

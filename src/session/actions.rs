@@ -333,12 +333,11 @@ fn put_simple(
     out: &mut BytesMut,
 ) {
     connection.unnamed = None;
-    match held {
-        Some(statement) => ensure(statement, connection, ledger, out),
-        None => {
-            put_parse(out, b"", &upstream_text(read), NO_TYPES);
-            ledger.owe(Owed::Parse(Pass::Swallow, None));
-        }
+    if let Some(statement) = held {
+        ensure(statement, connection, ledger, out);
+    } else {
+        put_parse(out, b"", &upstream_text(read), NO_TYPES);
+        ledger.owe(Owed::Parse(Pass::Swallow, None));
     }
     put_bind(out, b"", held.map_or(&[], |statement| &statement.name), NO_ARGUMENTS);
     put_target(out, b'D', b'P', b"");

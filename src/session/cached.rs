@@ -9,7 +9,7 @@ use super::state::Block;
 use super::translate::Translated;
 use super::{Phase, Session};
 use crate::bypass::Bypass;
-use crate::cache::{Entry, Flight, Key, KeyParts, Landed, Lookup};
+use crate::cache::{Entry, Flight, Key, KeyParts, Landed, Lookup, Waiter};
 use crate::error::GatewayError;
 use crate::sql::analyze::ReadStatement;
 use crate::wire::backend::{self, BIND_COMPLETE, PARSE_COMPLETE};
@@ -88,28 +88,31 @@ impl Session {
             Lookup::Lead(flight) => Ok(Sought::Run(Some(flight))),
             // The leader may be waiting for just the connection that this session holds.
             Lookup::Join(_) if self.link.is_some() => Ok(Sought::Run(None)),
-            Lookup::Join(waiter) => {
-                // What earlier exchanges answered must not wait for this one.
-                self.tell().await?;
-                let control = Arc::clone(&self.control);
-                // A leader may be slowed by its own client: then each runs for itself.
-                let landing = tokio::time::timeout(FLIGHT_WAIT_MAX, waiter.wait());
-                let wait = control.cancel.unless_cancelled(landing);
-                tokio::pin!(wait);
-                loop {
-                    let is_ahead = self.client.is_ahead();
-                    tokio::select! {
-                        biased;
-                        landed = &mut wait => {
-                            return Ok(match landed.ok_or(GatewayError::CancelledWaiting)? {
-                                Ok(Landed::Hit(entry)) => Sought::Entry(entry),
-                                Ok(Landed::Lead(flight)) => Sought::Run(Some(flight)),
-                                Ok(Landed::Alone) | Err(_) => Sought::Run(None),
-                            });
-                        }
-                        filled = self.client.fill(), if !is_ahead => filled?,
-                    }
+            Lookup::Join(waiter) => Box::pin(self.join(waiter)).await,
+        }
+    }
+
+    /// Waits for a reply that another session is fetching.
+    async fn join(&mut self, waiter: Waiter) -> Result<Sought, GatewayError> {
+        // What earlier exchanges answered must not wait for this one.
+        self.tell().await?;
+        let control = Arc::clone(&self.control);
+        // A leader may be slowed by its own client: then each runs for itself.
+        let landing = tokio::time::timeout(FLIGHT_WAIT_MAX, waiter.wait());
+        let wait = control.cancel.unless_cancelled(landing);
+        tokio::pin!(wait);
+        loop {
+            let is_ahead = self.client.is_ahead();
+            tokio::select! {
+                biased;
+                landed = &mut wait => {
+                    return Ok(match landed.ok_or(GatewayError::CancelledWaiting)? {
+                        Ok(Landed::Hit(entry)) => Sought::Entry(entry),
+                        Ok(Landed::Lead(flight)) => Sought::Run(Some(flight)),
+                        Ok(Landed::Alone) | Err(_) => Sought::Run(None),
+                    });
                 }
+                filled = self.client.fill(), if !is_ahead => filled?,
             }
         }
     }

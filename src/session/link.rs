@@ -14,8 +14,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-
 use super::Session;
 use crate::error::GatewayError;
 use crate::upstream::pool::{AcquireError, Lease};
@@ -28,7 +26,11 @@ impl Session {
         if self.link.is_some() {
             return Ok(());
         }
-        let lease = self.wait_for_connection().await?;
+        let lease = match self.shared.upstreams.try_acquire() {
+            Some(lease) => lease,
+            // Boxed: few sessions wait, and all would have the room for it.
+            None => Box::pin(self.wait_for_connection()).await?,
+        };
         self.control.cancel.hold(&lease.key);
         self.link = Some(lease);
         Ok(())
@@ -36,27 +38,10 @@ impl Session {
 
     /// Waits for a connection, for the client's going away, and for a cancel.
     async fn wait_for_connection(&mut self) -> Result<Lease, GatewayError> {
-        let shared = Arc::clone(&self.shared);
-        let acquiring = shared.upstreams.acquire();
-        tokio::pin!(acquiring);
-        // Mostly one is free at once, and there is nothing to wait for, or to be cancelled in.
-        if let Some(lease) = acquiring.as_mut().now_or_never() {
-            return lease.map_err(|error| self.no_connection(error));
-        }
-        Box::pin(self.wait_in_line(acquiring)).await
-    }
-
-    /// Waits until `acquiring` has come to its end, for the client's going away, and for a cancel.
-    ///
-    /// To be boxed: few sessions wait, and all would have the room for it.
-    async fn wait_in_line(
-        &mut self,
-        acquiring: impl Future<Output = Result<Lease, AcquireError>>,
-    ) -> Result<Lease, GatewayError> {
         // What earlier exchanges answered must not wait for this one.
         self.tell().await?;
-        let control = Arc::clone(&self.control);
-        let wait = control.cancel.unless_cancelled(acquiring);
+        let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.control));
+        let wait = control.cancel.unless_cancelled(shared.upstreams.acquire());
         tokio::pin!(wait);
         loop {
             let is_ahead = self.client.is_ahead();

@@ -80,21 +80,10 @@ pub fn collect(tokens: &Tokens<'_>, sets_config: bool) -> Result<Calls, Refusal>
 ///
 /// <https://www.postgresql.org/docs/current/datatype-oid.html>
 fn is_object_type(name: &[u8]) -> bool {
-    const TYPES: [&[u8]; 11] = [
-        b"regclass",
-        b"regcollation",
-        b"regconfig",
-        b"regdictionary",
-        b"regnamespace",
-        b"regoper",
-        b"regoperator",
-        b"regproc",
-        b"regprocedure",
-        b"regrole",
-        b"regtype",
-    ];
+    const TYPES: &str = "regclass regcollation regconfig regdictionary regnamespace regoper \
+                         regoperator regproc regprocedure regrole regtype";
     let name = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name);
-    TYPES.iter().any(|object_type| name.eq_ignore_ascii_case(object_type))
+    TYPES.split(' ').any(|object_type| name.eq_ignore_ascii_case(object_type.as_bytes()))
 }
 
 impl Calls {

@@ -10,6 +10,7 @@ use deadpool::Runtime;
 use deadpool::managed::{
     Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType,
 };
+use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::config::PoolConfig;
@@ -102,6 +103,19 @@ impl Upstream {
             .build()?;
         let down_until_ms = AtomicU64::new(0);
         Ok(Self(Arc::new(Shared { pool, config, counters, down_until_ms, epoch: Instant::now() })))
+    }
+
+    /// Takes a connection if one is idle and in order.
+    ///
+    /// Not a future, which would be room in every session.
+    #[must_use]
+    pub fn try_acquire(&self) -> Option<Lease> {
+        if self.0.pool.status().available == 0 {
+            return None;
+        }
+        let object = self.0.pool.get().now_or_never()?.ok()?;
+        self.0.counters.acquires.fetch_add(1, Ordering::Relaxed);
+        Some(Lease { object: Some(object), upstream: self.clone() })
     }
 
     /// Takes a connection, waiting for one within the pool's limit.

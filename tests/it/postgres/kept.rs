@@ -21,8 +21,8 @@ async fn a_text_that_keeps_coming_is_prepared_once_for_all() {
     let (mut simple, mut extended) = (Client::login(login).await, Client::login(login).await);
 
     for time in 1..=3 * THRESHOLD {
-        assert_eq!(rows(&simple.query("SELECT a FROM t").await), [[some("1")]]);
-        assert_eq!(rows(&extended.exchange(&unnamed("SELECT a FROM t")).await), [[some("1")]]);
+        assert_eq!(rows(&simple.query("SELECT a FROM t").await), [[value("1")]]);
+        assert_eq!(rows(&extended.exchange(&unnamed("SELECT a FROM t")).await), [[value("1")]]);
         let kept = usize::from(2 * time >= THRESHOLD);
         assert_eq!(kept_by(&mut simple).await, kept, "time {time}");
     }
@@ -42,7 +42,7 @@ async fn a_result_that_has_changed_is_told_without_an_error() {
         let reply = way.ask(&mut client).await;
 
         assert_eq!(columns(&description(&reply)), ["a", "b"], "{way:?}: {}", tags(&reply));
-        assert_eq!(rows(&reply), [[some("1"), some("2")]], "{way:?}");
+        assert_eq!(rows(&reply), [[value("1"), value("2")]], "{way:?}");
         // And from then on it is kept in its new form.
         for _ in 0..2 * THRESHOLD {
             assert_eq!(columns(&description(&way.ask(&mut client).await)), ["a", "b"], "{way:?}");
@@ -70,7 +70,7 @@ async fn a_client_that_relies_on_an_old_description_is_told_the_error_and_can_go
     assert_eq!((tags(&refused).as_str(), sqlstate(&refused[0].1).as_str()), ("EZ", "0A000"));
     client.query("DEALLOCATE s").await;
     assert_eq!(tags(&client.exchange(&prepare).await), "1Z");
-    assert_eq!(rows(&client.exchange(&run).await), [[some("1"), None]]);
+    assert_eq!(rows(&client.exchange(&run).await), [[value("1"), value(NULL)]]);
 }
 
 #[tokio::test]
@@ -113,11 +113,11 @@ async fn a_function_of_the_databases_own_is_called_each_time() {
     change(&admin, function).await;
     let mut client = Client::login(gateway.login(postgres.as_superuser())).await;
     for _ in 0..2 * THRESHOLD {
-        assert_eq!(rows(&client.query("SELECT total()").await), [[some("1")]]);
+        assert_eq!(rows(&client.query("SELECT total()").await), [[value("1")]]);
     }
     change(&admin, "UPDATE t SET a = 7").await;
 
-    assert_eq!(rows(&client.query("SELECT total()").await), [[some("7")]]);
+    assert_eq!(rows(&client.query("SELECT total()").await), [[value("7")]]);
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_statement_that_was_not_closed_after_all_is_not_prepared_again() {
     let reply = client.exchange(&[run("a"), sync()].concat()).await;
     assert_eq!(tags(&reply), "2DCZ");
     let reply = [parse("b", "SELECT a + 1 FROM t", &[]), run("b"), run("a"), sync()].concat();
-    assert_eq!(rows(&client.exchange(&reply).await), [[some("2")], [some("1")]]);
+    assert_eq!(rows(&client.exchange(&reply).await), [[value("2")], [value("1")]]);
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ fn unnamed(text: &str) -> Vec<u8> {
 
 fn description(reply: &[Message]) -> Vec<u8> {
     let described = reply.iter().find(|(tag, _)| *tag == b'T');
-    described.map(|(_, body)| body.to_vec()).unwrap_or_else(|| panic!("{}", tags(reply)))
+    described.map_or_else(|| panic!("{}", tags(reply)), |(_, body)| body.clone())
 }
 
 /// How many statements the gateway's one connection keeps, that of this question apart.
@@ -213,9 +213,13 @@ async fn change(admin: &Direct, sql: &str) {
     admin.batch_execute(sql).await.unwrap();
 }
 
-fn some(text: &str) -> Option<String> {
-    Some(text.to_owned())
+/// A value as a row holds it.
+fn value(text: &str) -> Option<String> {
+    (text != NULL).then(|| text.to_owned())
 }
+
+/// What stands for NULL.
+const NULL: &str = "NULL";
 
 /// A table with one row, and a gateway without a cache that has one connection.
 async fn world(further: &[(&str, &str)]) -> (Postgres, Gateway, Direct) {
