@@ -1,6 +1,6 @@
 """What the Python scripts share: the two ways to the server, and the comparison of both.
 
-Set by tests/it/drivers.rs: PGHOST, PGUSER, PGPASSWORD, PGDATABASE as libpq knows them, DIRECT_PORT,
+Set by tests/it/drivers: PGHOST, PGUSER, PGPASSWORD, PGDATABASE as libpq knows them, DIRECT_PORT,
 GATEWAY_PORT, and GATEWAY_CA, the certificate that the gateway shows.
 """
 

@@ -1,6 +1,6 @@
 -- What clients say when they connect and look around, one simple Query a paragraph: written from
 -- how each behaves, for the forms that gateways trip over. Several statements on one paragraph go
--- in one message. tests/it/drivers.rs runs it directly and through the gateway.
+-- in one message. tests/it/drivers runs it directly and through the gateway.
 
 -- client: pgAdmin 4: two SETs, a set_config over a set-returning function, and one more SET
 SET DateStyle=ISO; SET client_min_messages=notice; SELECT set_config('bytea_output','hex',false) FROM pg_show_all_settings() WHERE name = 'bytea_output'; SET client_encoding='utf-8';
