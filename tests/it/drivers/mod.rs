@@ -122,11 +122,13 @@ async fn clients_that_connect_and_look_around() {
         assert!(!expected.iter().any(|(tag, _)| *tag == b'E'), "PostgreSQL itself refuses {text}");
         for client in [&mut first, &mut second] {
             let found = client.query(text).await;
-            assert_eq!(shown(&found), shown(&expected), "{text}");
+            let seen = if text.starts_with("-- varies") { form } else { shown };
+            let (found, expected) = (seen(&found), seen(&expected));
+            assert_eq!(found, expected, "{text}");
         }
     }
 
-    assert!(paragraphs().count() > 40);
+    assert!(paragraphs().count() > 100);
     // The one that says what the gateway is for.
     direct.parameters.insert("default_transaction_read_only".to_owned(), "on".to_owned());
     for client in [&first, &second] {
@@ -139,6 +141,12 @@ async fn clients_that_connect_and_look_around() {
 fn shown(messages: &[Message]) -> Vec<String> {
     let told = messages.iter().filter(|(tag, _)| *tag != b'S');
     told.map(|(tag, body)| format!("{} {}", char::from(*tag), body.escape_ascii())).collect()
+}
+
+/// Messages without rows and their number.
+fn form(messages: &[Message]) -> Vec<String> {
+    let is_form = |(tag, _): &&Message| !matches!(tag, b'D' | b'C');
+    shown(&messages.iter().filter(is_form).cloned().collect::<Vec<_>>())
 }
 
 /// Runs a script of Debian's Python, whose modules are not those of another on the path.
