@@ -1,6 +1,7 @@
 // postgres.js: tagged queries, pipelined of its own accord, cursors by Execute's row limit, its pool.
 'use strict';
 
+const { randomUUID } = require('crypto');
 const { readFileSync } = require('fs');
 const postgres = require('postgres');
 
@@ -51,8 +52,9 @@ const CHECKS = {
   kinds: (port) => connected(port, kinds),
   'kinds, unprepared': (port) => connected(port, kinds, { prepare: false }),
   'kinds, without its look at the types': (port) => connected(port, (sql) => sql`SELECT * FROM kinds ORDER BY id`.then(plain), { fetch_types: false }),
+  // Of rows that there are: what is divided while a plan is made depends on who made it before.
   pipelined: (port) => connected(port, async (sql) => Promise.all(
-    Array.from({ length: 150 }, (_, n) => outcome(sql`SELECT ${n % 10}::int AS n, 100 / ${n % 7}::int AS part, title FROM books WHERE id = ${n}`)))),
+    Array.from({ length: 150 }, (_, n) => outcome(sql`SELECT ${n % 10}::int AS n, 100 / ${n % 7}::int AS part, title FROM books WHERE id = ${1 + n % 40}`)))),
   'pipelined in a block': (port) => connected(port, (sql) => sql.begin('read only', (block) => Promise.all(
     Array.from({ length: 40 }, (_, n) => outcome(block`SELECT ${n}::int AS n, count(*) FROM books`))))),
   simple: (port) => connected(port, async (sql) => [
@@ -109,11 +111,17 @@ const CHECKS = {
     return [seen.join(''), plain(await sql`SELECT 'behind COPY' AS x`)];
   }),
   cancelled: (port) => connected(port, async (sql) => {
-    // Connected first: one that it has not sent yet it only believes to have cancelled.
-    await sql`SELECT 1`;
-    const query = sql`SELECT pg_sleep(${30})`;
-    setTimeout(() => query.cancel(), 200);
-    return [await outcome(query), plain(await sql`SELECT 'still here' AS x`)];
+    // Its cancel goes out once, and has no effect on a server that does not run the statement yet.
+    const text = `SELECT pg_sleep(30) AS "${randomUUID()}"`;
+    const query = sql.unsafe(text, [], { prepare: true });
+    const ended = outcome(query);
+    await connected(DIRECT, async (direct) => {
+      const asleep = () => direct`SELECT 1 FROM pg_stat_activity WHERE query = ${text} AND wait_event = 'PgSleep'`;
+      const deadline = Date.now() + 20000;
+      while ((await asleep()).count === 0 && Date.now() < deadline);
+    });
+    query.cancel();
+    return [await ended, plain(await sql`SELECT 'still here' AS x`)];
   }),
   errors: (port) => connected(port, async (sql) => {
     const seen = [];

@@ -20,6 +20,13 @@ COMMANDS = [
     r"\dew", r"\det", r"\dy", r"\dP+", r"\dRp", r"\dRs", r"\drds", r"\dconfig work_mem", r"\dX",
     r"\l", r"\z books", r"\sf twice", r"\sf+ cheap", r"\sv shelf", r"\encoding",
     r"\lo_list", r"SHOW ALL \g /dev/null",
+    # What is the system's own, and what patterns find.
+    r"\dtS+ pg_cl*", r"\dvS pg_stat_a*", r"\diS pg_class*", r"\dfS pg_get_v*", r"\df+ cheap", r"\dfn * integer", r"\dfa", r"\dft", r"\dfp",
+    r"\doS+ || text text", r"\dTS+ int*", r"\dCS+", r"\dC+ text", r"\dcS+ *latin1*", r"\dOS+ C", r"\dnS+", r"\dDS+", r"\daS+ count",
+    r"\dF+", r"\dFd", r"\dFp+", r"\dFt", r"\dL+", r"\dLS", r"\dx+ plpgsql", r"\dAf btree int*", r"\dAo btree integer_ops",
+    r"\dAp btree integer_ops", r"\dg+ lib*", r"\drg", r"\dpS pg_cl*", r"\zS pg_class", r"\dconfig+ *_mem", r"\dd *", r"\dl",
+    r"\d *.books", r"\d+ (books|authors)", r"\d absent", r"\dt absent.*", r"\df+ add_author", r"\sf add_author", r"\sv+ shelf",
+    r"\dP", r"\dPt+", r"\dPin", r"\dti", r"\dit+", r"\dtvmsE", r"\l+ templ*", r"\dRp+", r"\dRs+", r"\deu+", r"\dew+", r"\des+", r"\det+",
 ]
 
 SCRIPTS = {
@@ -34,8 +41,39 @@ SCRIPTS = {
         SELECT id, title FROM books ORDER BY id;
         BEGIN; SELECT count(*) FROM books; SELECT n FROM generate_series(1, 50) AS n; COMMIT;
         SELECT 1 / 0; SELECT 'behind'""",
+    "gdesc of what is not a table's": r"""SELECT 1::smallint AS a, NULL AS b, ROW(1, 'x'), ARRAY[1.5], now() - now(), '1'::isbn \gdesc
+        SELECT absent \gdesc
+        SET work_mem = '7MB' \gdesc
+        SELECT 'behind' \gdesc
+        \g""",
+    "crosstabview, sorted and wrong": r"""
+        SELECT author_id, mood, count(*) AS n, min(title) AS t FROM books GROUP BY 1, 2 ORDER BY 1, 2 \crosstabview author_id mood t n
+        SELECT author_id, mood FROM books \crosstabview
+        SELECT 1, 2, 3 UNION ALL SELECT 1, 2, 4 \crosstabview""",
+    "FETCH_COUNT with other ways out": r"""\set FETCH_COUNT 3
+        SELECT id, title FROM books ORDER BY id LIMIT 7 \gx
+        SELECT id FROM books ORDER BY id LIMIT 7 \g (format=unaligned tuples_only=on)
+        SELECT id FROM books ORDER BY id LIMIT 2 \gset row_
+        \pset format csv
+        SELECT * FROM kinds ORDER BY id;
+        BEGIN; DECLARE c CURSOR FOR SELECT id FROM books ORDER BY id; FETCH 2 FROM c; SELECT 1; COMMIT;
+        SELECT id, 1 / (id - 5) FROM books ORDER BY id; SELECT 'behind'""",
+    "conditions and variables": r"""SELECT count(*) > 30 AS many FROM books \gset
+        \if :many
+        SELECT :'many', :"many" FROM (VALUES (1)) AS v (t);
+        \else
+        SELECT 1 / 0;
+        \endif
+        \echo :SERVER_VERSION_NUM :DBNAME :USER :ENCODING
+        \timing on
+        \timing off
+        \echo `echo shell`""",
     "copy": r"""\copy (SELECT * FROM books ORDER BY id) TO STDOUT
         \copy authors TO STDOUT WITH (FORMAT csv, HEADER)
+        \copy library.books (id, title) TO STDOUT (DELIMITER '|', NULL '-')
+        \copy (SELECT 1 / (id - 20) FROM books ORDER BY id) TO STDOUT
+        \copy absent TO STDOUT
+        \copy (SELECT name FROM authors ORDER BY id) TO PROGRAM 'cat'
         COPY (SELECT 1) TO STDOUT; SELECT 'behind';
         COPY (SELECT id FROM books WHERE id < 4) TO STDOUT \; SELECT 'in one' \; COPY authors TO STDOUT;""",
     "stop at an error": "\\set ON_ERROR_STOP 1\nSELECT 1;\nSELECT 1 / 0;\nSELECT 'never';",
