@@ -7,7 +7,7 @@ import subprocess
 from common import CLIENTS, DIRECT, GATEWAY, check
 
 PROGRAMS = os.environ["PG_BINDIR"]
-TRANSACTIONS = 200
+TRANSACTIONS = 100
 
 SCRIPTS = {
     "in a block": "\\set aid random(1, 1000)\nBEGIN;\nSELECT abalance FROM pgbench_accounts WHERE aid = :aid;\n"
