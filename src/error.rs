@@ -224,8 +224,17 @@ impl GatewayError {
 }
 
 /// What `SHOW pgsluice.…` knows.
-pub const KNOWN_SHOWS: [&str; 4] =
-    ["pgsluice.bypasses", "pgsluice.cache", "pgsluice.pools", "pgsluice.version"];
+pub const KNOWN_SHOWS: [&str; 9] = [
+    "pgsluice.bypasses",
+    "pgsluice.cache",
+    "pgsluice.clients",
+    "pgsluice.pins",
+    "pgsluice.pools",
+    "pgsluice.servers",
+    "pgsluice.stats",
+    "pgsluice.upstreams",
+    "pgsluice.version",
+];
 
 impl fmt::Display for GatewayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -85,7 +85,7 @@ def profile(world, seconds):
 
 def acquires(target):
     """Connections taken from the pool so far, by pgsluice's own count."""
-    return sum(int(line.split("|")[3]) for line in target.psql("SHOW pgsluice.pools").splitlines())
+    return sum(int(line.split("|")[3]) for line in target.psql("SHOW pgsluice.upstreams").splitlines())
 
 
 def cached_point(world, seconds, rounds):

@@ -2,6 +2,7 @@
 
 pub mod admit;
 pub mod config;
+mod error;
 pub mod reload;
 pub mod scram;
 pub mod startup;
@@ -9,8 +10,6 @@ pub mod stream;
 pub mod tls;
 pub mod users;
 
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,24 +23,27 @@ use tracing::{info, info_span, warn};
 
 use self::admit::{Admission, Admitted};
 use self::config::{AuthConfig, ServerConfig};
+pub use self::error::ServeError;
 use self::reload::Reloadable;
 use self::startup::{Authenticated, Opened, StartupSettings};
 use self::stream::ClientStream;
 use crate::cache::Cache;
 use crate::error::GatewayError;
+use crate::session::about::About;
 use crate::session::client::Socket;
 use crate::session::config::SessionConfig;
 use crate::session::control::{Control, Entered, Leave, Registry};
 use crate::session::prepared::Interner;
+use crate::session::seen::Who;
 use crate::session::shared::Greetings;
-use crate::session::startup::Arrival;
+use crate::session::startup::{Arrival, turn_away};
+use crate::session::stats::{self, Stats};
 use crate::session::{Session, Shared};
 use crate::sql::analyze::{self, Analyzer};
-use crate::upstream::catalog::{self, Catalog, CatalogError};
+use crate::upstream::catalog::{self, Catalog};
 use crate::upstream::config::{PoolConfig, SslMode, UpstreamConfig};
 use crate::upstream::connect::{Connector, Dial};
-use crate::upstream::pool::{AcquireError, Upstream};
-use crate::upstream::tls::TlsSetupError;
+use crate::upstream::pool::Upstream;
 use crate::upstream::upstreams::Upstreams;
 use crate::wire::startup::ProtocolVersion;
 
@@ -64,45 +66,6 @@ pub struct Settings {
     pub drain_timeout: Duration,
 }
 
-/// Why the gateway did not start, or stopped.
-#[derive(Debug)]
-pub enum ServeError {
-    /// TLS towards the upstream cannot be set up.
-    UpstreamTls(TlsSetupError),
-    /// The upstream cannot be used.
-    Upstream {
-        /// Where it is.
-        address: String,
-        /// Why.
-        error: AcquireError,
-    },
-    /// The upstream's catalogs cannot be read.
-    Catalog(CatalogError),
-    /// The certificate or the users cannot be read.
-    Identity(String),
-    /// The listening address cannot be taken.
-    Listen {
-        /// The address.
-        address: String,
-        /// Why.
-        error: io::Error,
-    },
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UpstreamTls(error) => error.fmt(f),
-            Self::Upstream { address, error } => write!(f, "upstream {address}: {error}"),
-            Self::Catalog(error) => write!(f, "upstream catalogs: {error}"),
-            Self::Identity(error) => f.write_str(error),
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ServeError {}
-
 /// Tries the upstream, listens, and serves until `shutdown` is ready and the sessions drained.
 ///
 /// # Errors
@@ -119,6 +82,7 @@ pub async fn run(
     let mut sessions = JoinSet::new();
     let clients_max = settings.server.sessions_max + SIGNING_IN_MAX;
     let mut upkeep = interval_at(Instant::now() + UPKEEP_INTERVAL, UPKEEP_INTERVAL);
+    let mut period = interval_at(Instant::now() + stats::PERIOD, stats::PERIOD);
     let mut hang_up = reload::hang_up().map_err(|error| ServeError::Identity(error.to_string()))?;
     loop {
         tokio::select! {
@@ -134,6 +98,7 @@ pub async fn run(
                 }
             },
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => on_ended(ended),
+            _ = period.tick() => gateway.shared.on_period(),
             _ = upkeep.tick() => gateway.shared.upstreams.close_expired(),
             _ = hang_up.recv() => gateway.reloadable.reload(&settings.auth),
             () = &mut shutdown => break,
@@ -166,6 +131,7 @@ async fn start(settings: &Settings) -> Result<(Gateway, TcpListener), ServeError
     let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     info!(address = %bound, "listening");
+    shared.about.listening = Some(bound);
     let gateway = Gateway {
         shared: Arc::new(shared),
         startup: Arc::new(reloadable.startup_settings(settings)),
@@ -201,6 +167,12 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
         interner: Interner::default(),
         registry: Arc::new(Registry::default()),
         greetings: Greetings::default(),
+        stats: Stats::default(),
+        about: About {
+            sessions_max: settings.server.sessions_max,
+            sessions_per_user_max: settings.server.sessions_per_user_max,
+            ..About::default()
+        },
     })
 }
 
@@ -211,6 +183,7 @@ async fn try_upstreams(shared: &Shared) -> Result<(), ServeError> {
         let address = upstream.connector().address().to_string();
         match upstream.acquire().await {
             Ok(lease) => {
+                shared.stats.on_probe();
                 let reported =
                     |name| lease.parameters.value(name).and_then(|text| str::from_utf8(text).ok());
                 let version = reported("server_version").unwrap_or("unknown");
@@ -303,8 +276,21 @@ impl Gateway {
     /// Admits the client and begins its session; `None` when it was told why there is none.
     async fn begin(self, client: Authenticated) -> Option<Begun> {
         let admitted = self.admission.admit(&client.user, client.peer.ip());
-        let secret = new_secret(client.version);
-        let entered = self.shared.registry.enter(secret);
+        let tls = client.stream.tls();
+        let socket = match client.stream {
+            ClientStream::Plain(stream) => Socket::Plain(stream),
+            ClientStream::Tls(stream) => Socket::Tls(stream),
+        };
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(limit) => {
+                tracing::debug!(user = client.user, peer = %client.peer, ?limit, "no session");
+                turn_away(socket, &GatewayError::TooManySessions(limit)).await;
+                return None;
+            }
+        };
+        let who = Who { tls, ..Who::of(&client.user).at(client.peer) };
+        let entered = self.shared.registry.enter(new_secret(client.version), who);
         let span = info_span!(
             "session",
             id = entered.control.pid,
@@ -313,22 +299,11 @@ impl Gateway {
             peer = %client.peer,
         );
         let arrival = Arrival {
-            socket: match client.stream {
-                ClientStream::Plain(stream) => Socket::Plain(stream),
-                ClientStream::Tls(stream) => Socket::Tls(stream),
-            },
+            socket,
             leftover: client.leftover,
-            user: client.user,
             database: client.database,
             parameters: client.parameters,
             span,
-        };
-        let admitted = match admitted {
-            Ok(admitted) => admitted,
-            Err(limit) => {
-                arrival.turn_away(&GatewayError::TooManySessions(limit)).await;
-                return None;
-            }
         };
         let control = Arc::clone(&entered.control);
         let session = Session::begin(arrival, self.shared, control).await?;

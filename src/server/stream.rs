@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::upstream::seen::Tls;
+
 /// A client's socket. The TLS state is boxed: it is large, and most clients may not have it.
 #[derive(Debug)]
 pub enum ClientStream<S = TcpStream> {
@@ -22,6 +24,15 @@ impl<S> ClientStream<S> {
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// What encrypts it.
+    #[must_use]
+    pub fn tls(&self) -> Option<Tls> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Tls::of(stream.get_ref().1),
+        }
     }
 
     /// The socket itself, below any encryption: to watch it or to set its options.

@@ -72,6 +72,7 @@ impl Session {
             _ => None,
         };
         let effect = Effect::of(read.kind(), |_| Parameter::Null).map(Box::new);
+        self.on_effect_asked(read, effect.as_deref());
         let held = self.repeated(read, &Bytes::from_static(NO_TYPES));
         let simple = Action::Simple { read: read.clone(), held, effect, shift: 0 };
         self.run_teed(&[simple, Action::Sync], flight).await
@@ -123,6 +124,7 @@ impl Session {
             }
             self.shared.cache.on_bypass(Bypass::BatchShape);
             let effect = Effect::of(read.kind(), |_| Parameter::Null).map(Box::new);
+            self.on_effect_asked(read, effect.as_deref());
             let shift = characters_before(text, read);
             actions.push(Action::Simple { read: read.clone(), held: None, effect, shift });
         }
@@ -232,6 +234,7 @@ impl Session {
 
     pub(super) async fn exchange(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
         self.acquire().await?;
+        self.on_exchanging();
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
         let mut out = std::mem::take(&mut lease.out);
         if !self.is_unsynced {

@@ -123,7 +123,7 @@ impl Session {
         self.shared.cache.key(&KeyParts {
             database: self.shared.database.as_bytes(),
             role: self.shared.role.as_bytes(),
-            user: self.user.as_bytes(),
+            user: self.control.seen.who.user.as_bytes(),
             settings: self.state.settings().cache_key(),
             text: read.text(),
             parameter_types: &oids,

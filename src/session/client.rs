@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::config::SessionConfig;
+use super::control::Control;
 use crate::error::GatewayError;
 use crate::wire::frame::{self, Frame};
 
@@ -76,6 +78,8 @@ pub struct Client {
     pub out: BytesMut,
     body_max: usize,
     write_timeout: Option<Duration>,
+    /// Where its bytes are counted.
+    control: Option<Arc<Control>>,
 }
 
 impl Client {
@@ -83,7 +87,14 @@ impl Client {
     #[must_use]
     pub fn new(socket: Socket, input: BytesMut, config: &SessionConfig) -> Self {
         let SessionConfig { message_bytes_max: body_max, write_timeout, .. } = *config;
-        Self { socket, input, out: BytesMut::new(), body_max, write_timeout }
+        Self { socket, input, out: BytesMut::new(), body_max, write_timeout, control: None }
+    }
+
+    /// The same, its bytes counted as those of a session.
+    #[must_use]
+    pub fn counted(self, control: &Arc<Control>) -> Self {
+        control.seen.on_received(self.input.len());
+        Self { control: Some(Arc::clone(control)), ..self }
     }
 
     /// The next whole message that has arrived.
@@ -119,7 +130,12 @@ impl Client {
     pub async fn fill(&mut self) -> Result<(), GatewayError> {
         match self.read().await {
             Ok(0) => Err(GatewayError::ClientLost(io::ErrorKind::UnexpectedEof)),
-            Ok(_) => Ok(()),
+            Ok(received) => {
+                if let Some(control) = &self.control {
+                    control.seen.on_received(received);
+                }
+                Ok(())
+            }
             Err(error) => Err(GatewayError::ClientLost(error.kind())),
         }
     }
@@ -135,6 +151,9 @@ impl Client {
             let write = self.socket.write(&self.out);
             let sent = within(self.write_timeout, write).await?;
             self.out.advance(sent);
+            if let Some(control) = &self.control {
+                control.seen.on_sent(sent);
+            }
         }
         match self.socket {
             Socket::Plain(_) => Ok(()),

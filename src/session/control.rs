@@ -8,6 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::seen::{Place, Seen, Who};
+use super::stats::Totals;
 use crate::upstream::cancel::CancelSlot;
 
 /// One session as other tasks see it.
@@ -18,6 +20,8 @@ pub struct Control {
     secret: Bytes,
     /// Where its cancels go.
     pub cancel: CancelSlot,
+    /// What others may see of it.
+    pub seen: Seen,
     asked: AtomicU8,
     changed: Notify,
 }
@@ -80,6 +84,12 @@ impl Control {
         }
     }
 
+    /// Whether it is a session of the database, and not of the console.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.seen.who.place == Place::Served
+    }
+
     fn ask_to(&self, leave: Leave) {
         self.asked.fetch_max(leave as u8, Ordering::AcqRel);
         self.changed.notify_waiters();
@@ -89,20 +99,28 @@ impl Control {
 /// The sessions there are, by the process numbers that their clients were told.
 #[derive(Debug, Default)]
 pub struct Registry {
-    // A lock because all sessions come and go here; taken at their start and end, and for cancels.
-    sessions: Mutex<HashMap<i32, Arc<Control>>>,
+    // A lock because all sessions come and go here; taken at their start and end, for cancels, and
+    // for those who look.
+    sessions: Mutex<Sessions>,
     next: AtomicI32,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    live: HashMap<i32, Arc<Control>>,
+    /// What those counted that have left, and how many came.
+    departed: Totals,
 }
 
 impl Registry {
     /// Enters a session. It leaves when the entry is dropped.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, secret: Bytes) -> Entered {
+    pub fn enter(self: &Arc<Self>, secret: Bytes, who: Who) -> Entered {
         let mut sessions = self.sessions();
         let pid = loop {
             // Positive, as process numbers are; wrapping round after two thousand million.
             let pid = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
-            if pid != 0 && !sessions.contains_key(&pid) {
+            if pid != 0 && !sessions.live.contains_key(&pid) {
                 break pid;
             }
         };
@@ -110,17 +128,21 @@ impl Registry {
             pid,
             secret,
             cancel: CancelSlot::default(),
+            seen: Seen::new(who),
             asked: AtomicU8::new(0),
             changed: Notify::new(),
         });
-        sessions.insert(pid, Arc::clone(&control));
+        if control.seen.who.place == Place::Served {
+            sessions.departed.logins += 1;
+        }
+        sessions.live.insert(pid, Arc::clone(&control));
         Entered { registry: Arc::clone(self), control }
     }
 
     /// The session of this number, if the secret is its own.
     #[must_use]
     pub fn find(&self, pid: i32, secret: &[u8]) -> Option<Arc<Control>> {
-        let control = self.sessions().get(&pid).cloned()?;
+        let control = self.sessions().live.get(&pid).cloned()?;
         // Compared in constant time: the secret is all that a cancel proves itself by.
         let is_same_length = control.secret.len() == secret.len();
         let difference =
@@ -130,21 +152,29 @@ impl Registry {
 
     /// Asks every session to leave.
     pub fn ask_to(&self, leave: Leave) {
-        for control in self.sessions().values() {
+        for control in self.sessions().live.values() {
             control.ask_to(leave);
         }
     }
 
-    /// All sessions, for cancelling what they do.
+    /// What all sessions of the database have counted, those that have left included.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let sessions = self.sessions();
+        let served = sessions.live.values().filter(|control| control.is_served());
+        served.fold(sessions.departed, |sum, control| sum.plus(control.seen.totals()))
+    }
+
+    /// All sessions, for cancelling what they do, and for those who look.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Control>> {
-        self.sessions().values().cloned().collect()
+        self.sessions().live.values().cloned().collect()
     }
 
     /// How many sessions there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.sessions().len()
+        self.sessions().live.len()
     }
 
     /// Whether there is none.
@@ -153,7 +183,7 @@ impl Registry {
         self.len() == 0
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<i32, Arc<Control>>> {
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -168,7 +198,11 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.registry.sessions().remove(&self.control.pid);
+        let mut sessions = self.registry.sessions();
+        // In one go, so that what it counted is counted at every moment, and once.
+        if sessions.live.remove(&self.control.pid).is_some() && self.control.is_served() {
+            sessions.departed = sessions.departed.plus(self.control.seen.totals());
+        }
     }
 }
 
@@ -179,7 +213,7 @@ mod tests {
     #[test]
     fn only_the_whole_secret_finds_a_session() {
         let registry = Arc::new(Registry::default());
-        let entered = registry.enter(Bytes::from_static(b"abcd"));
+        let entered = registry.enter(Bytes::from_static(b"abcd"), Who::of("ann"));
         let pid = entered.control.pid;
 
         assert!(registry.find(pid, b"abcd").is_some());
@@ -190,10 +224,32 @@ mod tests {
         assert!(registry.find(pid, b"abcd").is_none() && registry.is_empty());
     }
 
+    #[test]
+    fn what_a_session_counted_stays_when_it_leaves() {
+        let registry = Arc::new(Registry::default());
+        let mut left = Vec::new();
+        for bytes in 1..=3 {
+            let entered = registry.enter(Bytes::new(), Who::of("ann"));
+            entered.control.seen.on_received(bytes);
+            entered.control.seen.on_received(10);
+            left.push(entered);
+        }
+        let console = Who { place: Place::Console, ..Who::of("root") };
+        let console = registry.enter(Bytes::new(), console);
+        console.control.seen.on_received(1_000);
+        left.push(console);
+        while !left.is_empty() {
+            let Totals { received, logins, .. } = registry.totals();
+            assert_eq!((received, logins), (36, 3), "with {} left", left.len());
+            left.pop();
+        }
+        assert_eq!(registry.totals().received, 36);
+    }
+
     #[tokio::test]
     async fn a_session_asked_to_leave_before_it_listens_hears_of_it() {
         let registry = Arc::new(Registry::default());
-        let entered = registry.enter(Bytes::new());
+        let entered = registry.enter(Bytes::new(), Who::of("ann"));
         registry.ask_to(Leave::Now);
         let heard = tokio::time::timeout(
             std::time::Duration::from_secs(5),

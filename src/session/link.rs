@@ -32,6 +32,7 @@ impl Session {
             None => Box::pin(self.wait_for_connection()).await?,
         };
         self.control.cancel.hold(&lease.key);
+        self.on_acquired(lease.since());
         self.link = Some(lease);
         Ok(())
     }
@@ -41,6 +42,8 @@ impl Session {
         // What earlier exchanges answered must not wait for this one.
         self.tell().await?;
         let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.control));
+        let began_us = self.clock().now_us();
+        let _waiting = control.seen.on_waiting(began_us);
         let wait = control.cancel.unless_cancelled(shared.upstreams.acquire());
         tokio::pin!(wait);
         loop {
@@ -49,6 +52,10 @@ impl Session {
                 biased;
                 lease = &mut wait => {
                     let lease = lease.ok_or(GatewayError::CancelledWaiting)?;
+                    if let Ok(lease) = &lease {
+                        let us = self.shared.stats.clock.us(lease.since()).saturating_sub(began_us);
+                        self.shared.stats.on_waited(us);
+                    }
                     return lease.map_err(|error| self.no_connection(error));
                 }
                 filled = self.client.fill(), if !is_ahead => filled?,

@@ -14,6 +14,7 @@
 //! | `translate`, `answer` | messages into actions | no: it may wait for the catalog |
 //! | `relay`, `link` | bytes, connections | no |
 
+pub mod about;
 pub mod actions;
 mod answer;
 mod cached;
@@ -27,13 +28,16 @@ pub mod plan;
 pub mod portals;
 pub mod prepared;
 mod relay;
+pub mod seen;
 pub mod shared;
 pub mod show;
 mod stale;
 pub mod startup;
 pub mod state;
+pub mod stats;
 mod tee;
 mod translate;
+mod watch;
 
 use std::sync::Arc;
 
@@ -49,6 +53,7 @@ use self::prepared::Prepared;
 use self::stale::Staleness;
 use self::state::{Block, State};
 use self::tee::Tee;
+use self::watch::Watch;
 use crate::error::GatewayError;
 use crate::upstream::parameters::Parameters;
 use crate::upstream::pool::Lease;
@@ -63,7 +68,6 @@ pub struct Session {
     client: Client,
     shared: Arc<Shared>,
     control: Arc<Control>,
-    user: String,
     /// What its log lines are told under; entering it on every poll would cost more than it says.
     span: Span,
     state: State,
@@ -92,6 +96,8 @@ pub struct Session {
     is_noticed: bool,
     /// The reply being collected for the cache.
     tee: Option<Tee>,
+    /// What it keeps for those who look at it.
+    watch: Watch,
 }
 
 /// Where the session is in the extended protocol.
@@ -152,6 +158,7 @@ impl Session {
                 tag => return Err(GatewayError::UnexpectedMessage(tag)),
             }
             self.release_if_idle().await;
+            self.show();
             if !self.client.has_message() {
                 self.client.flush().await?;
             }

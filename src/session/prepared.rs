@@ -220,6 +220,18 @@ impl Prepared {
         !name.is_empty() && self.statement(name).is_some()
     }
 
+    /// How many named statements there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.named.len()
+    }
+
+    /// Whether there is none with a name.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+
     /// The bytes held, roughly.
     #[must_use]
     pub const fn bytes(&self) -> usize {

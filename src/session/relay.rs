@@ -251,7 +251,9 @@ impl Session {
         } else {
             lease.parameters.put_changes_since(&self.parameters, &mut self.client.out);
             self.parameters = lease.parameters.clone();
+            self.control.seen.on_parameters(&self.parameters);
         }
+        self.on_exchanged(status);
         backend::put_ready(&mut self.client.out, status);
         if status == b'I' {
             self.portals.clear();

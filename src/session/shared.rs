@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
+use super::about::About;
 use super::config::SessionConfig;
 use super::control::Registry;
 use super::prepared::Interner;
+use super::stats::{Stats, Totals};
 use crate::cache::Cache;
 use crate::sql::Call;
 use crate::sql::analyze::{Analysis, Analyzer, ReadStatement, Script};
@@ -41,6 +44,10 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// What upstreams report for the start-up settings met before.
     pub greetings: Greetings,
+    /// What is counted of all sessions.
+    pub stats: Stats,
+    /// What the operator configured, for those who ask.
+    pub about: About,
 }
 
 impl Shared {
@@ -53,6 +60,18 @@ impl Shared {
         let analysis = tokio::task::spawn_blocking(move || shared.analyzer.analyze_script(&own));
         // The task ends without a result only when it panics: then nothing is proven.
         analysis.await.unwrap_or(Script::One(Analysis::Refused(Refusal::TooTangled)))
+    }
+
+    /// A period of the averages ended.
+    pub fn on_period(&self) {
+        self.stats.on_period(self.totals(), Instant::now());
+    }
+
+    /// What all sessions together have counted.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let acquires = self.upstreams.iter().map(|upstream| upstream.counts().acquires).sum();
+        self.stats.totals(self.registry.totals(), acquires)
     }
 
     /// Asks the catalog about the functions and operators that the database itself defines.

@@ -17,6 +17,7 @@ use super::relay::Until;
 use super::shared::Shared;
 use super::stale::Staleness;
 use super::state::State;
+use super::watch::Watch;
 use super::{Phase, Session, actions};
 use crate::error::GatewayError;
 use crate::sql::settings::{SettingVerdict, verdict};
@@ -31,8 +32,6 @@ pub struct Arrival {
     pub socket: Socket,
     /// What it sent ahead.
     pub leftover: BytesMut,
-    /// Who it is.
-    pub user: String,
     /// The database that it wants.
     pub database: String,
     /// Its settings: of two with one name, the later holds.
@@ -41,14 +40,12 @@ pub struct Arrival {
     pub span: Span,
 }
 
-impl Arrival {
-    /// Says why there is no session.
-    pub async fn turn_away(self, error: &GatewayError) {
-        let mut client = Client::new(self.socket, self.leftover, &SessionConfig::default());
-        error.reply().put(&mut client.out);
-        let _ = tokio::time::timeout(crate::error::FAREWELL_TIMEOUT, client.flush()).await;
-        client.close().await;
-    }
+/// Says why there is no session.
+pub async fn turn_away(socket: Socket, error: &GatewayError) {
+    let mut client = Client::new(socket, BytesMut::new(), &SessionConfig::default());
+    error.reply().put(&mut client.out);
+    let _ = tokio::time::timeout(crate::error::FAREWELL_TIMEOUT, client.flush()).await;
+    client.close().await;
 }
 
 impl Session {
@@ -60,13 +57,12 @@ impl Session {
         shared: Arc<Shared>,
         control: Arc<Control>,
     ) -> Option<Box<Self>> {
-        let Arrival { socket, leftover, user, database, parameters, span } = arrival;
-        let client = Client::new(socket, leftover, &shared.config);
+        let Arrival { socket, leftover, database, parameters, span } = arrival;
+        let client = Client::new(socket, leftover, &shared.config).counted(&control);
         let startup = startup_settings(&parameters);
         let mut session = Box::new(Self {
             client,
             control,
-            user,
             span,
             state: State::new(startup.as_ref().cloned().unwrap_or_default()),
             prepared: Prepared::default(),
@@ -84,6 +80,7 @@ impl Session {
             staleness: Staleness::Told,
             is_noticed: false,
             tee: None,
+            watch: Watch::default(),
             shared,
         });
         let outcome = match (startup, database == session.shared.database) {
@@ -109,6 +106,7 @@ impl Session {
             Some(parameters) => parameters,
             None => self.ask_greeting().await?,
         };
+        self.control.seen.on_parameters(&self.parameters);
         let out = &mut self.client.out;
         self.parameters.put_all(out);
         put_backend_key(out, self.control.pid, self.control.secret());

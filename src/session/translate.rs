@@ -18,10 +18,11 @@ use super::{Phase, Session, show};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
 use crate::sql::analyze::{Analysis, ReadStatement, Script};
-use crate::sql::kind::Kind;
+use crate::sql::kind::{GatewayCommand, Kind};
 use crate::sql::refusal::Refusal;
 use crate::wire::backend::{
-    BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE, put_command_complete,
+    BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE, TextTable,
+    put_command_complete,
 };
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, Bind, BodyError, Execute, Parse, Target};
@@ -277,6 +278,7 @@ impl Session {
             _ => {}
         }
         let effect = Effect::of(read.kind(), |number| portal.parameter(number)).map(Box::new);
+        self.on_effect_asked(read, effect.as_deref());
         translated.actions.push(match is_late(&portal.statement) {
             true => Action::Late { read: read.clone(), portal: name, effect },
             false => Action::Execute { portal: name, rows_max, effect },
@@ -311,6 +313,10 @@ impl Session {
         })
     }
 
+    fn answer_own(&self, command: &GatewayCommand) -> Result<TextTable, GatewayError> {
+        show::answer(command, &self.shared, &self.control.seen.who.user)
+    }
+
     /// Carries out what needs no upstream; the reply to the execution, if that is so.
     pub(super) fn answer_locally(&mut self, plan: &Plan) -> Result<Option<Bytes>, GatewayError> {
         let mut out = BytesMut::new();
@@ -340,9 +346,10 @@ impl Session {
                 if let Some(parameters) = self.shared.greetings.find(self.state.settings()) {
                     parameters.put_changes_since(&self.parameters, &mut out);
                     self.parameters = parameters;
+                    self.control.seen.on_parameters(&self.parameters);
                 }
             }
-            Plan::Answer(command) => show::answer(command, &self.shared)?.put_rows(&mut out),
+            Plan::Answer(command) => self.answer_own(command)?.put_rows(&mut out),
             _ => return Ok(None),
         }
         Ok(Some(out.freeze()))

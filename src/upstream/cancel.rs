@@ -14,6 +14,8 @@ use super::connect::Connector;
 /// What cancels a connection's statement.
 #[derive(Clone)]
 pub struct CancelKey {
+    /// The connection's number, unique in this process.
+    pub number: u64,
     /// The server process.
     pub pid: i32,
     /// Its secret: 4 bytes, up to 256 from protocol 3.2 on.
@@ -58,6 +60,15 @@ pub struct CancelSlot {
     wait_cancelled: Notify,
     /// Counts the beginnings and ends of exchanges: odd amid one.
     exchanges: AtomicU64,
+}
+
+/// A slot at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotSeen {
+    /// The number of the connection that the session holds.
+    pub holds: Option<u64>,
+    /// How many cancels are on their way to a server.
+    pub deliveries: u32,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +125,16 @@ impl CancelSlot {
         };
         drop(waiting);
         outcome
+    }
+
+    /// What the session does with connections, for those who look.
+    #[must_use]
+    pub fn seen(&self) -> SlotSeen {
+        let state = self.state();
+        SlotSeen {
+            holds: state.target.as_ref().map(|key| key.number),
+            deliveries: state.deliveries,
+        }
     }
 
     /// An exchange with the upstream begins.

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -146,6 +147,12 @@ impl Connector {
         &self.0.address
     }
 
+    /// The role that it signs in as.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.0.user
+    }
+
     /// Makes one connection, signed in and idle.
     ///
     /// # Errors
@@ -263,7 +270,9 @@ impl Connector {
     /// Takes in what the server says of itself up to its first `ReadyForQuery`.
     async fn await_ready(&self, mut handshake: Handshake) -> Result<Connection, ConnectError> {
         let mut parameters = Parameters::default();
-        let mut key = CancelKey { pid: 0, secret: Bytes::new(), connector: self.clone() };
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let connector = self.clone();
+        let mut key = CancelKey { number, pid: 0, secret: Bytes::new(), connector };
         loop {
             let frame = handshake.receive().await?;
             match frame.tag {
@@ -416,6 +425,9 @@ fn refused(body: &[u8]) -> ConnectError {
     };
     ConnectError::Refused { sqlstate: text(b'C'), message: text(b'M') }
 }
+
+/// The connections' numbers, counted from 1.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 const PROTOCOL_3_0: u32 = 3 << 16;
 const CANCEL_REQUEST: u32 = 80_877_102;

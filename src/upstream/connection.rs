@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::cancel::CancelKey;
 use super::parameters::Parameters;
 use super::prepared::PreparedOnConnection;
+use super::seen::{EndPoints, Listed};
 use super::settings::Settings;
 use super::stream::UpstreamStream;
 use crate::wire::frame::{self, HEADER_BYTES, Header};
@@ -47,6 +48,8 @@ pub struct Connection {
     pub is_tainted: bool,
     /// When it was made.
     pub created: Instant,
+    /// Its place among those that can be seen; a pool's connections have one.
+    pub listed: Option<Listed>,
 }
 
 impl Connection {
@@ -71,6 +74,7 @@ impl Connection {
             status: b'I',
             is_tainted: false,
             created: Instant::now(),
+            listed: None,
         }
     }
 
@@ -105,6 +109,12 @@ impl Connection {
             },
         })
         .await
+    }
+
+    /// Its ends.
+    #[must_use]
+    pub fn ends(&self) -> EndPoints {
+        self.stream.ends()
     }
 
     /// Whether all of `out` is on its way.

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod parameters;
 pub mod pool;
 pub mod prepared;
+pub mod seen;
 pub mod settings;
 pub mod stream;
 pub mod tls;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::config::PoolConfig;
 use super::connect::{ConnectError, Connector};
 use super::connection::Connection;
+use super::seen::Roster;
 
 /// One upstream and the connections to it.
 #[derive(Clone)]
@@ -25,6 +26,7 @@ struct Shared {
     pool: Pool<ConnectionManager>,
     config: PoolConfig,
     counters: Arc<Counters>,
+    roster: Arc<Roster>,
     /// Until when a connect failure keeps this upstream out, in milliseconds since `epoch`.
     down_until_ms: AtomicU64,
     epoch: Instant,
@@ -90,10 +92,12 @@ impl Upstream {
         config: PoolConfig,
     ) -> Result<Self, deadpool::managed::BuildError> {
         let counters = Arc::new(Counters::default());
+        let roster = Arc::new(Roster::default());
         let manager = ConnectionManager {
             connector,
             config: config.clone(),
             counters: Arc::clone(&counters),
+            roster: Arc::clone(&roster),
         };
         let pool = Pool::builder(manager)
             .max_size(config.size)
@@ -102,7 +106,8 @@ impl Upstream {
             .runtime(Runtime::Tokio1)
             .build()?;
         let down_until_ms = AtomicU64::new(0);
-        Ok(Self(Arc::new(Shared { pool, config, counters, down_until_ms, epoch: Instant::now() })))
+        let epoch = Instant::now();
+        Ok(Self(Arc::new(Shared { pool, config, counters, roster, down_until_ms, epoch })))
     }
 
     /// Takes a connection if one is idle and in order.
@@ -114,8 +119,7 @@ impl Upstream {
             return None;
         }
         let object = self.0.pool.get().now_or_never()?.ok()?;
-        self.0.counters.acquires.fetch_add(1, Ordering::Relaxed);
-        Some(Lease { object: Some(object), upstream: self.clone() })
+        Some(self.lease(object))
     }
 
     /// Takes a connection, waiting for one within the pool's limit.
@@ -126,8 +130,15 @@ impl Upstream {
     /// When none is free in time or none can be made.
     pub async fn acquire(&self) -> Result<Lease, AcquireError> {
         let object = self.0.pool.get().await.map_err(|error| self.explain(error))?;
+        Ok(self.lease(object))
+    }
+
+    fn lease(&self, object: Object<ConnectionManager>) -> Lease {
         self.0.counters.acquires.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease { object: Some(object), upstream: self.clone() })
+        if let Some(listed) = &object.listed {
+            listed.on_acquired();
+        }
+        Lease { object: Some(object), upstream: self.clone() }
     }
 
     /// Whether connecting has not failed within the last second.
@@ -162,6 +173,18 @@ impl Upstream {
     pub fn open_and_idle(&self) -> (usize, usize) {
         let status = self.0.pool.status();
         (status.size, status.available)
+    }
+
+    /// The connections there are.
+    #[must_use]
+    pub fn roster(&self) -> &Roster {
+        &self.0.roster
+    }
+
+    /// The limits of this pool.
+    #[must_use]
+    pub fn config(&self) -> &PoolConfig {
+        &self.0.config
     }
 
     /// Closes idle connections that are past their time. To be called now and then.
@@ -224,8 +247,19 @@ impl Lease {
     pub fn release(mut self) {
         if let Some(object) = self.object.take_if(|object| object.is_clean()) {
             self.upstream.0.counters.releases.fetch_add(1, Ordering::Relaxed);
+            if let Some(listed) = &object.listed {
+                listed.on_released(object.prepared.len());
+            }
             drop(object);
         }
+    }
+
+    /// When it was taken. Costs no look at the clock: the pool has just had one.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        let metrics = self.object.as_ref().map(Object::metrics);
+        let taken = metrics.map(|metrics| metrics.recycled.unwrap_or(metrics.created));
+        taken.map_or_else(Instant::now, Instant::from_std)
     }
 
     /// The pool that the connection belongs to.
@@ -268,6 +302,7 @@ struct ConnectionManager {
     connector: Connector,
     config: PoolConfig,
     counters: Arc<Counters>,
+    roster: Arc<Roster>,
 }
 
 impl Manager for ConnectionManager {
@@ -277,7 +312,11 @@ impl Manager for ConnectionManager {
 
     async fn create(&self) -> Result<Box<Connection>, ConnectError> {
         // Boxed: what signing in needs would otherwise be room in every session that may wait here.
-        let connection = Box::pin(self.connector.connect()).await?;
+        let signing_in = self.roster.on_signing_in();
+        let mut connection = Box::pin(self.connector.connect()).await?;
+        let (number, pid) = (connection.key.number, connection.key.pid);
+        connection.listed = Some(self.roster.enter(number, pid, connection.ends()));
+        drop(signing_in);
         self.counters.connects.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(connection))
     }

@@ -18,6 +18,18 @@ impl PreparedOnConnection {
         Self { held: HashMap::new(), clock: 0, held_max: held_max.max(1) }
     }
 
+    /// How many statements the connection holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Whether the connection holds `statement`; holding counts as a use.
     pub fn is_held(&mut self, statement: u64) -> bool {
         self.clock += 1;

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::seen::{EndPoints, Tls};
+
 /// A byte stream to an upstream.
 #[derive(Debug)]
 pub enum UpstreamStream {
@@ -17,6 +19,19 @@ pub enum UpstreamStream {
     Tls(Box<TlsStream<TcpStream>>),
     /// A pipe within this process, for conversations in virtual time.
     Memory(DuplexStream),
+}
+
+impl UpstreamStream {
+    /// Its ends, for those who look.
+    #[must_use]
+    pub fn ends(&self) -> EndPoints {
+        let (socket, tls) = match self {
+            Self::Plain(socket) => (socket, None),
+            Self::Tls(stream) => (stream.get_ref().0, Tls::of(stream.get_ref().1)),
+            Self::Memory(_) => return EndPoints::default(),
+        };
+        EndPoints { remote: socket.peer_addr().ok(), local: socket.local_addr().ok(), tls }
+    }
 }
 
 /// Calls the same method on whichever stream it is.

@@ -57,7 +57,7 @@ impl Ring {
     /// and the cache has had its part.
     pub(super) async fn settled(&self, output: &str) {
         let mut client = Client::login(self.gateway.login(self.postgres.as_superuser())).await;
-        let pools = rows(&client.query("SHOW pgsluice.pools").await);
+        let pools = rows(&client.query("SHOW pgsluice.upstreams").await);
         let number = |column: usize| pools[0][column].as_deref().map(str::parse::<u64>);
         let [open, acquires, releases] = [1, 3, 4].map(|column| number(column).unwrap().unwrap());
         assert!(open <= POOL_SIZE && acquires > 0, "{pools:?}");

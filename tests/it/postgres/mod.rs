@@ -8,6 +8,7 @@ mod differential;
 mod fixture;
 mod kept;
 mod multiplexing;
+mod observing;
 mod read_only;
 mod types;
 

@@ -241,7 +241,7 @@ async fn assert_all_returned(gateway: &Gateway, postgres: &Postgres) {
     let mut client = Client::login(gateway.login(postgres.as_superuser())).await;
     let deadline = Instant::now() + STEP_MAX;
     loop {
-        let reply = client.query("SHOW pgsluice.pools").await;
+        let reply = client.query("SHOW pgsluice.upstreams").await;
         let row: Vec<_> = rows(&reply).remove(0).into_iter().flatten().collect();
         let [_, open, idle, acquires, releases, ..] = row.as_slice() else { panic!("{row:?}") };
         if open == idle && acquires == releases {

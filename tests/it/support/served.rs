@@ -15,7 +15,7 @@ pub(crate) struct Served {
     pub(crate) postgres: Postgres,
 }
 
-/// `SHOW pgsluice.pools`, of the one upstream.
+/// `SHOW pgsluice.upstreams`, of the one upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pool {
     pub(crate) open: u64,
@@ -92,7 +92,7 @@ impl Served {
 
 /// What the gateway says of its pool.
 pub(crate) async fn pool(client: &mut Client) -> Pool {
-    let reply = client.query("SHOW pgsluice.pools").await;
+    let reply = client.query("SHOW pgsluice.upstreams").await;
     let names = messages::columns(&reply[0].1);
     let row = messages::rows(&reply).remove(0);
     let value = |name: &str| {

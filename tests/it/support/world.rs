@@ -8,12 +8,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use pgsluice::cache::{self, Cache, Stats};
 use pgsluice::secret::Secret;
+use pgsluice::session::about::About;
 use pgsluice::session::client::Socket;
 use pgsluice::session::config::SessionConfig;
 use pgsluice::session::control::Registry;
 use pgsluice::session::prepared::Interner;
+use pgsluice::session::seen::Who;
 use pgsluice::session::shared::Greetings;
 use pgsluice::session::startup::Arrival;
+use pgsluice::session::stats;
 use pgsluice::session::{Session, Shared};
 use pgsluice::sql::analyze::{self, Analyzer};
 use pgsluice::upstream::config::{Address, PoolConfig, RootCertificates, SslMode, UpstreamConfig};
@@ -107,14 +110,13 @@ impl World {
         let arrival = Arrival {
             socket: Socket::Memory(theirs),
             leftover: BytesMut::new(),
-            user: "ann".to_owned(),
             database: DATABASE.to_owned(),
             parameters: parameters.iter().map(owned).collect(),
             span: tracing::Span::none(),
         };
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            let entered = shared.registry.enter(Bytes::from_static(b"dark"));
+            let entered = shared.registry.enter(Bytes::from_static(b"dark"), Who::of("ann"));
             let control = Arc::clone(&entered.control);
             if let Some(session) = Session::begin(arrival, shared, control).await {
                 session.serve().await;
@@ -265,6 +267,8 @@ fn share(limits: &Limits, dialled: mpsc::Sender<DuplexStream>) -> Shared {
         interner: Interner::default(),
         registry: Arc::new(Registry::default()),
         greetings,
+        stats: stats::Stats::default(),
+        about: About::default(),
     }
 }
 
