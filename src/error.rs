@@ -46,6 +46,19 @@ pub enum GatewayError {
     },
     /// `SHOW` of something under `pgsluice.` that there is not.
     UnknownShow(String),
+    /// `SHOW` of something that the admin console does not know.
+    UnknownConsoleShow(String),
+    /// A statement other than `SHOW` on the admin console.
+    ConsoleOnlyShows,
+    /// The admin console, for somebody who is no admin.
+    ConsoleDenied(String),
+    /// A session of the admin console has named as many statements or portals as it may.
+    ConsoleFull {
+        /// How many of each.
+        names_max: usize,
+    },
+    /// No portal of that name.
+    UnknownPortal(String),
     /// No connection could be had.
     NoConnection(AcquireError),
     /// The upstream broke off before any byte of the reply was passed on.
@@ -88,6 +101,8 @@ pub enum SessionLimit {
     User(usize),
     /// From one address.
     Address(usize),
+    /// Of the admin console.
+    Console(usize),
 }
 
 /// Who has to do something about an error.
@@ -132,6 +147,11 @@ impl GatewayError {
                 (SqlState::CONFIGURATION_LIMIT_EXCEEDED, Error, Client)
             }
             Self::UnknownShow(_) => (SqlState::UNDEFINED_OBJECT, Error, Client),
+            Self::UnknownConsoleShow(_) => (SqlState::UNDEFINED_OBJECT, Error, Client),
+            Self::ConsoleOnlyShows => (SqlState::FEATURE_NOT_SUPPORTED, Error, Client),
+            Self::ConsoleDenied(_) => (SqlState::INSUFFICIENT_PRIVILEGE, Fatal, Client),
+            Self::ConsoleFull { .. } => (SqlState::CONFIGURATION_LIMIT_EXCEEDED, Error, Client),
+            Self::UnknownPortal(_) => (SqlState::INVALID_CURSOR_NAME, Error, Client),
             Self::NoConnection(AcquireError::Exhausted { .. }) => {
                 (SqlState::TOO_MANY_CONNECTIONS, Error, Gateway)
             }
@@ -172,6 +192,11 @@ impl GatewayError {
             Self::UnknownSavepoint(_) => "unknown_savepoint",
             Self::PreparedTooLarge { .. } => "prepared_too_large",
             Self::UnknownShow(_) => "unknown_show",
+            Self::UnknownConsoleShow(_) => "unknown_console_show",
+            Self::ConsoleOnlyShows => "console_only_shows",
+            Self::ConsoleDenied(_) => "console_denied",
+            Self::ConsoleFull { .. } => "console_full",
+            Self::UnknownPortal(_) => "unknown_portal",
             Self::NoConnection(_) => "no_connection",
             Self::UpstreamLost => "upstream_lost",
             Self::UpstreamLostMidway => "upstream_lost_midway",
@@ -217,6 +242,11 @@ impl GatewayError {
             Self::UnknownDatabase { served, .. } => {
                 format!("Connect to database \"{served}\", the one that this endpoint serves.")
             }
+            Self::UnknownConsoleShow(_) => "SHOW HELP lists what there is.".to_owned(),
+            Self::ConsoleOnlyShows => {
+                "SHOW HELP lists what there is. Drivers must be in autocommit mode.".to_owned()
+            }
+            Self::ConsoleFull { .. } => "Close some.".to_owned(),
             Self::TooManySessions(SessionLimit::All(_)) => "Raise CLIENT_SESSIONS_MAX.".to_owned(),
             _ => String::new(),
         }
@@ -270,6 +300,15 @@ impl fmt::Display for GatewayError {
             Self::UnknownShow(name) => {
                 write!(f, "unrecognized configuration parameter \"pgsluice.{name}\"")
             }
+            Self::UnknownConsoleShow(name) => {
+                write!(f, "unrecognized configuration parameter \"{name}\"")
+            }
+            Self::ConsoleOnlyShows => f.write_str("the admin console answers SHOW alone"),
+            Self::ConsoleDenied(name) => write!(f, "permission denied for database \"{name}\""),
+            Self::ConsoleFull { names_max } => {
+                write!(f, "more than {names_max} prepared statements or portals")
+            }
+            Self::UnknownPortal(name) => write!(f, "portal \"{name}\" does not exist"),
             Self::NoConnection(AcquireError::Connect(_)) => {
                 f.write_str("the upstream cannot be reached")
             }
@@ -285,15 +324,7 @@ impl fmt::Display for GatewayError {
                 f.write_str("terminating connection due to idle-in-transaction timeout")
             }
             Self::Draining => f.write_str("terminating connection due to administrator command"),
-            Self::TooManySessions(SessionLimit::All(max)) => {
-                write!(f, "sorry, too many clients already: the limit is {max}")
-            }
-            Self::TooManySessions(SessionLimit::User(max)) => {
-                write!(f, "too many connections for this user: the limit is {max}")
-            }
-            Self::TooManySessions(SessionLimit::Address(max)) => {
-                write!(f, "too many connections from this address: the limit is {max}")
-            }
+            Self::TooManySessions(limit) => limit.fmt(f),
             Self::UnknownDatabase { asked, .. } => {
                 write!(f, "database \"{asked}\" does not exist")
             }
@@ -306,6 +337,20 @@ impl fmt::Display for GatewayError {
 }
 
 impl std::error::Error for GatewayError {}
+
+impl fmt::Display for SessionLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (who, max) = match self {
+            Self::All(max) => {
+                return write!(f, "sorry, too many clients already: the limit is {max}");
+            }
+            Self::User(max) => ("for this user", max),
+            Self::Address(max) => ("from this address", max),
+            Self::Console(max) => ("to the admin console", max),
+        };
+        write!(f, "too many connections {who}: the limit is {max}")
+    }
+}
 
 /// How long a session may take to be told why it ends.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);

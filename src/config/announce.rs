@@ -44,6 +44,12 @@ fn clients(config: &Config) {
     };
     info!(host = %server.listen_host, port = server.listen_port, %tls, "clients come in");
     info!(method = %auth.method.as_str(), "client authentication");
+    if !auth.admins.is_empty() {
+        info!(users = %auth.admins.join(","), "admins");
+        if auth.method == AuthMethod::Trust {
+            warn!("AUTH_METHOD=trust: whoever says to be one of ADMIN_USERS sees all sessions");
+        }
+    }
     if auth.method == AuthMethod::Trust && !is_loopback(&server.listen_host) {
         warn!(
             host = %server.listen_host,

@@ -33,6 +33,7 @@ use self::settings::{Draft, Setting};
 use crate::cache;
 use crate::server;
 use crate::server::config::{AuthConfig, ServerConfig};
+use crate::session::about::ShownSetting;
 use crate::session::config::SessionConfig;
 use crate::telemetry::log::LogConfig;
 use crate::upstream::config::{PoolConfig, UpstreamConfig};
@@ -56,6 +57,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How long a stopping gateway lets statements finish; default 8 s, zero for not at all.
     pub drain_timeout: Duration,
+    /// All settings as they were given, secrets masked.
+    pub shown: Vec<ShownSetting>,
     /// The threads that serve sessions; by default one per two cores, at least 1.
     pub worker_threads: usize,
 }
@@ -72,6 +75,7 @@ impl Config {
             server: self.server.clone(),
             auth: self.auth.clone(),
             drain_timeout: self.drain_timeout,
+            shown: self.shown.clone(),
         }
     }
 
@@ -140,6 +144,14 @@ fn read(
         if given.is_some() {
             draft.given.insert(setting.name);
         }
+        draft.config.shown.push(ShownSetting {
+            name: setting.name,
+            value: match setting.is_secret && !value.is_empty() {
+                true => "***".to_owned(),
+                false => value.to_owned(),
+            },
+            default: setting.default,
+        });
         if value.is_empty() {
             continue;
         }

@@ -20,6 +20,7 @@ pub struct Admission {
 
 #[derive(Debug, Default)]
 struct Counts {
+    consoles: usize,
     all: usize,
     users: HashMap<String, usize>,
     addresses: HashMap<IpAddr, usize>,
@@ -58,7 +59,21 @@ impl Admission {
         counts.all += 1;
         *counts.users.entry(user.to_owned()).or_default() += 1;
         *counts.addresses.entry(address).or_default() += 1;
-        Ok(Admitted { admission: Arc::clone(self), user: user.to_owned(), address })
+        let kind = Admittance::Session { user: user.to_owned(), address };
+        Ok(Admitted { admission: Arc::clone(self), kind })
+    }
+
+    /// Admits an admin to the console, also when the house is full: to see why it is.
+    ///
+    /// # Errors
+    /// When [`CONSOLES_MAX`] are there.
+    pub fn admit_to_console(self: &Arc<Self>) -> Result<Admitted, SessionLimit> {
+        let mut counts = self.counts();
+        if counts.consoles >= CONSOLES_MAX {
+            return Err(SessionLimit::Console(CONSOLES_MAX));
+        }
+        counts.consoles += 1;
+        Ok(Admitted { admission: Arc::clone(self), kind: Admittance::Console })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -70,16 +85,29 @@ impl Admission {
 #[derive(Debug)]
 pub struct Admitted {
     admission: Arc<Admission>,
-    user: String,
-    address: IpAddr,
+    kind: Admittance,
 }
+
+#[derive(Debug)]
+enum Admittance {
+    Session { user: String, address: IpAddr },
+    Console,
+}
+
+/// The most sessions of the admin console.
+pub const CONSOLES_MAX: usize = 100;
 
 impl Drop for Admitted {
     fn drop(&mut self) {
         let mut counts = self.admission.counts();
-        counts.all -= 1;
-        leave(&mut counts.users, &self.user);
-        leave(&mut counts.addresses, &self.address);
+        match &self.kind {
+            Admittance::Session { user, address } => {
+                counts.all -= 1;
+                leave(&mut counts.users, user);
+                leave(&mut counts.addresses, address);
+            }
+            Admittance::Console => counts.consoles -= 1,
+        }
     }
 }
 
@@ -116,5 +144,20 @@ mod tests {
         assert_eq!(admission.admit("c", there).unwrap_err(), SessionLimit::Address(2));
         drop(third);
         assert!(admission.admit("c", there).is_ok());
+    }
+
+    #[test]
+    fn an_admin_comes_in_when_the_house_is_full() {
+        let config = ServerConfig { sessions_max: 1, ..ServerConfig::default() };
+        let admission = Arc::new(Admission::new(&config));
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let _session = admission.admit("a", here).unwrap();
+        let mut consoles: Vec<_> =
+            (0..CONSOLES_MAX).map(|_| admission.admit_to_console().unwrap()).collect();
+        let refused = SessionLimit::Console(CONSOLES_MAX);
+        assert_eq!(admission.admit_to_console().unwrap_err(), refused);
+        consoles.pop();
+        assert!(admission.admit_to_console().is_ok());
+        assert_eq!(admission.admit("a", here).unwrap_err(), SessionLimit::All(1));
     }
 }

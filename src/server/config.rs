@@ -56,6 +56,8 @@ pub struct AuthConfig {
     pub users: Secret,
     /// A file with more of them, read again on SIGHUP.
     pub users_file: Option<PathBuf>,
+    /// The users who may look at everything, and use the admin console; by default nobody.
+    pub admins: Vec<String>,
 }
 
 impl AuthConfig {

@@ -29,12 +29,13 @@ use self::startup::{Authenticated, Opened, StartupSettings};
 use self::stream::ClientStream;
 use crate::cache::Cache;
 use crate::error::GatewayError;
-use crate::session::about::About;
+use crate::session::about::{About, ShownSetting};
 use crate::session::client::Socket;
 use crate::session::config::SessionConfig;
+use crate::session::console::Console;
 use crate::session::control::{Control, Entered, Leave, Registry};
 use crate::session::prepared::Interner;
-use crate::session::seen::Who;
+use crate::session::seen::{Place, Who};
 use crate::session::shared::Greetings;
 use crate::session::startup::{Arrival, turn_away};
 use crate::session::stats::{self, Stats};
@@ -64,6 +65,8 @@ pub struct Settings {
     pub auth: AuthConfig,
     /// How long sessions may take to leave.
     pub drain_timeout: Duration,
+    /// All settings as the operator gave them, secrets masked.
+    pub shown: Vec<ShownSetting>,
 }
 
 /// Tries the upstream, listens, and serves until `shutdown` is ready and the sessions drained.
@@ -132,6 +135,7 @@ async fn start(settings: &Settings) -> Result<(Gateway, TcpListener), ServeError
     let bound = listener.local_addr().map_err(failed)?;
     info!(address = %bound, "listening");
     shared.about.listening = Some(bound);
+    shared.about.users = reloadable.user_names();
     let gateway = Gateway {
         shared: Arc::new(shared),
         startup: Arc::new(reloadable.startup_settings(settings)),
@@ -169,6 +173,8 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
         greetings: Greetings::default(),
         stats: Stats::default(),
         about: About {
+            admins: settings.auth.admins.clone(),
+            settings: settings.shown.clone(),
             sessions_max: settings.server.sessions_max,
             sessions_per_user_max: settings.server.sessions_per_user_max,
             ..About::default()
@@ -256,10 +262,14 @@ impl Gateway {
             tracing::debug!(%peer, %error, "client gone at once");
             return None;
         }
-        match startup::open(stream, peer, &self.startup).await {
+        let signing_in = self.shared.about.signing_in.enter();
+        let opened = startup::open(stream, peer, &self.startup).await;
+        drop(signing_in);
+        match opened {
             Ok(Opened::Session(client)) => self.begin(client).await,
             Ok(Opened::Cancel { key, stream }) => {
                 if let Some(control) = self.shared.registry.find(key.pid, &key.secret) {
+                    let _cancelling = self.shared.about.cancels.enter();
                     control.cancel().await;
                 }
                 // libpq takes the close for the answer: not before the cancel has arrived.
@@ -273,9 +283,11 @@ impl Gateway {
         }
     }
 
-    /// Admits the client and begins its session; `None` when it was told why there is none.
+    /// Admits the client and begins its session; `None` when it was told why there is none, or
+    /// the console has served it.
     async fn begin(self, client: Authenticated) -> Option<Begun> {
-        let admitted = self.admission.admit(&client.user, client.peer.ip());
+        let place = Place::of(&client.database, &self.shared.database);
+        let admitted = self.admit(&client, place);
         let tls = client.stream.tls();
         let socket = match client.stream {
             ClientStream::Plain(stream) => Socket::Plain(stream),
@@ -283,13 +295,13 @@ impl Gateway {
         };
         let admitted = match admitted {
             Ok(admitted) => admitted,
-            Err(limit) => {
-                tracing::debug!(user = client.user, peer = %client.peer, ?limit, "no session");
-                turn_away(socket, &GatewayError::TooManySessions(limit)).await;
+            Err(error) => {
+                tracing::debug!(user = client.user, peer = %client.peer, %error, "no session");
+                turn_away(socket, &error).await;
                 return None;
             }
         };
-        let who = Who { tls, ..Who::of(&client.user).at(client.peer) };
+        let who = Who { place, tls, ..Who::of(&client.user).at(client.peer) };
         let entered = self.shared.registry.enter(new_secret(client.version), who);
         let span = info_span!(
             "session",
@@ -306,8 +318,22 @@ impl Gateway {
             span,
         };
         let control = Arc::clone(&entered.control);
+        if place != Place::Served {
+            Console::serve(arrival, self.shared, control).await;
+            return None;
+        }
         let session = Session::begin(arrival, self.shared, control).await?;
         Some((session, admitted, entered))
+    }
+
+    /// Whether a client that is known may have what it asks for.
+    fn admit(&self, client: &Authenticated, place: Place) -> Result<Admitted, GatewayError> {
+        let admitted = match place {
+            Place::Served => self.admission.admit(&client.user, client.peer.ip()),
+            _ if self.shared.about.is_admin(&client.user) => self.admission.admit_to_console(),
+            _ => return Err(GatewayError::ConsoleDenied(client.database.clone())),
+        };
+        admitted.map_err(GatewayError::TooManySessions)
     }
 }
 

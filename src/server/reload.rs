@@ -11,6 +11,7 @@ use super::startup::StartupSettings;
 use super::tls::Tls;
 use super::users::Users;
 use super::{ServeError, Settings};
+use crate::session::about::UserNames;
 
 /// The parts that can be read again while clients come in.
 pub struct Reloadable {
@@ -44,6 +45,13 @@ impl Reloadable {
             );
         }
         Ok(Self { users: Arc::new(users), tls })
+    }
+
+    /// Asks for the users' names, as they are then.
+    #[must_use]
+    pub fn user_names(&self) -> UserNames {
+        let users = Arc::clone(&self.users);
+        UserNames::new(move || users.names())
     }
 
     /// What start-up needs to know of them.

@@ -81,6 +81,12 @@ impl Users {
         self.exchange(entry::of_pairs(pairs))
     }
 
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.book().verifiers.keys().cloned().collect()
+    }
+
     /// How many users are known.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -20,6 +20,7 @@ mod answer;
 mod cached;
 pub mod client;
 pub mod config;
+pub mod console;
 pub mod control;
 pub mod effect;
 pub mod ledger;

@@ -12,6 +12,8 @@ pub const BIND_COMPLETE: Bytes = Bytes::from_static(b"2\0\0\0\x04");
 pub const CLOSE_COMPLETE: Bytes = Bytes::from_static(b"3\0\0\0\x04");
 /// `NoData`.
 pub const NO_DATA: Bytes = Bytes::from_static(b"n\0\0\0\x04");
+/// `PortalSuspended`.
+pub const PORTAL_SUSPENDED: Bytes = Bytes::from_static(b"s\0\0\0\x04");
 /// `EmptyQueryResponse`.
 pub const EMPTY_QUERY: Bytes = Bytes::from_static(b"I\0\0\0\x04");
 

@@ -72,6 +72,16 @@ pub(super) const AUTHENTICATION: &[Setting] = &[
          comment.",
         |draft, text| put(&mut draft.config.auth.users_file, values::file(text).map(Some)),
     ),
+    Setting::new(
+        "ADMIN_USERS",
+        "",
+        "The users, with commas between them, who may see all sessions, and use the admin console: \
+         the database `pgsluice`, or `pgbouncer`. By default nobody.",
+        |draft, text| {
+            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+            put(&mut draft.config.auth.admins, names.map(values::name).collect())
+        },
+    ),
 ];
 
 pub(super) const LIMITS: &[Setting] = &[

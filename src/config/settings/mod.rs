@@ -135,6 +135,7 @@ impl Draft {
             log: LogConfig::default(),
             drain_timeout: Duration::ZERO,
             worker_threads: 1,
+            shown: Vec::new(),
         };
         Self {
             config,

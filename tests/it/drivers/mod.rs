@@ -41,6 +41,14 @@ async fn psycopg() {
 }
 
 #[tokio::test]
+async fn the_admin_console() {
+    require(Command::new(PYTHON).args(["-c", "import psycopg"]), "python3-psycopg");
+    let ring = Ring::start();
+    let output = ring.finish(Command::new(PYTHON).arg("-B").arg(folder().join("with_console.py")));
+    assert_eq!(output.lines().filter(|line| line.starts_with("ok ")).count(), 4, "{output}");
+}
+
+#[tokio::test]
 async fn asyncpg() {
     python("with_asyncpg.py", "asyncpg", "python3-asyncpg").await;
 }

@@ -37,6 +37,7 @@ impl Ring {
             &postgres,
             &[
                 ("AUTH_USERS", &users),
+                ("ADMIN_USERS", login.user),
                 ("POOL_SIZE", &POOL_SIZE.to_string()),
                 ("TLS_CERT_FILE", path(&certificate)),
                 ("TLS_KEY_FILE", path(&key)),

@@ -2,6 +2,7 @@
 
 mod cache;
 mod catalog;
+mod console;
 mod conversation;
 mod corpus;
 mod differential;
