@@ -248,6 +248,12 @@ impl GatewayError {
             }
             Self::ConsoleFull { .. } => "Close some.".to_owned(),
             Self::TooManySessions(SessionLimit::All(_)) => "Raise CLIENT_SESSIONS_MAX.".to_owned(),
+            Self::TooManySessions(SessionLimit::User(_)) => {
+                "Raise CLIENT_SESSIONS_PER_USER_MAX.".to_owned()
+            }
+            Self::TooManySessions(SessionLimit::Address(_)) => {
+                "Raise CLIENT_SESSIONS_PER_ADDRESS_MAX.".to_owned()
+            }
             _ => String::new(),
         }
     }

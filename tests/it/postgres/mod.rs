@@ -5,6 +5,7 @@ mod catalog;
 mod console;
 mod conversation;
 mod corpus;
+mod crowd;
 mod differential;
 mod fixture;
 mod kept;
