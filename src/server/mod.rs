@@ -303,9 +303,12 @@ impl Gateway {
         };
         let who = Who { place, tls, ..Who::of(&client.user).at(client.peer) };
         let entered = self.shared.registry.enter(new_secret(client.version), who);
+        let control = Arc::clone(&entered.control);
+        // In this order: who is seen no more counts no more.
+        let _place = (admitted, entered);
         let span = info_span!(
             "session",
-            id = entered.control.pid,
+            id = control.pid,
             user = client.user,
             database = client.database,
             peer = %client.peer,
@@ -317,7 +320,6 @@ impl Gateway {
             parameters: client.parameters,
             span,
         };
-        let control = Arc::clone(&entered.control);
         if place != Place::Served {
             Console::serve(arrival, self.shared, control).await;
             return None;

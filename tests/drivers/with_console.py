@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 
 import psycopg
 
@@ -35,6 +36,11 @@ assert "the admin console answers SHOW alone" in ran.stderr and "pgsluice" in ra
 print("ok psql goes on behind an error")
 
 with connect() as connection:
+    # psql's sessions may take a moment to leave.
+    deadline = time.monotonic() + 20
+    while dict(connection.execute("SHOW LISTS").fetchall())["used_clients"] > 1:
+        assert time.monotonic() < deadline, "psql's sessions did not leave"
+        time.sleep(0.01)
     for subject in SUBJECTS:
         simple = connection.execute(f"SHOW {subject}")
         rows = simple.fetchall()

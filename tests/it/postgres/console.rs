@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::{sleep, timeout};
+
+use crate::support::STEP_MAX;
 use crate::support::client::{Client, Login};
 use crate::support::gateway::Gateway;
 use crate::support::messages::{
@@ -84,6 +87,7 @@ async fn an_exporter_finds_its_columns_as_numbers() {
     let served = serve(&[("POOL_SIZE", "3"), ("CLIENT_SESSIONS_MAX", "77")]);
     served.serves().await;
     let mut console = console(&served).await;
+    until_alone(&mut console).await;
     for (ask, labels, numbers) in EXPORTED {
         let reply = console.query(ask).await;
         let names = columns(&reply[0].1);
@@ -143,6 +147,7 @@ async fn both_protocols_answer_alike_and_no_upstream_hears_of_it() {
     let served = serve(&[]);
     let before = served.until_released().await;
     let mut console = console(&served).await;
+    until_alone(&mut console).await;
     for subject in SUBJECTS {
         let ask = format!("/* asked */ Show {subject} ;");
         let simple = console.query(&ask).await;
@@ -284,12 +289,13 @@ async fn an_admin_sees_what_others_do_not() {
     let shown: Vec<_> = pin.iter().flatten().map(String::as_str).collect();
     assert_eq!((shown[1], shown[2], shown[3]), ("bob", "report", "127.0.0.1"));
     assert_eq!(shown.last(), Some(&"prepare p as select ?"));
-    let through_database = rows(&served.client().await.query("SHOW pgsluice.pins").await);
+    let mut client = served.client().await;
+    let through_database = rows(&client.query("SHOW pgsluice.pins").await);
     assert_eq!(through_database, [pin]);
     // Who is here, and who could be.
     let users = rows(&console.query("SHOW USERS").await);
     let counts: Vec<_> = users.iter().map(|row| (row[0].as_deref(), row[7].as_deref())).collect();
-    assert_eq!(counts, [(Some("ann"), Some("1")), (Some("bob"), Some("1"))]);
+    assert_eq!(counts, [(Some("ann"), Some("2")), (Some("bob"), Some("1"))]);
     let clients = rows(&console.query("SHOW CLIENTS").await);
     let places: Vec<_> = clients.iter().map(|row| (row[1].as_deref(), row[2].as_deref())).collect();
     assert!(places.contains(&(Some("ann"), Some("pgbouncer"))), "{places:?}");
@@ -324,6 +330,17 @@ async fn the_console_ends_with_the_gateway() {
     let last = console.until_end().await;
     assert_eq!((tags(&last).as_str(), sqlstate(&last[0].1).as_str()), ("E", "57P01"));
     assert!(served.gateway.until_ended().success());
+}
+
+/// Waits until those who asked before have left.
+async fn until_alone(console: &mut Client) {
+    let used = [Some("used_clients".to_owned()), Some("1".to_owned())];
+    let leaving = async {
+        while !rows(&console.query("SHOW LISTS").await).contains(&used.to_vec()) {
+            sleep(STEP_MAX / 1_000).await;
+        }
+    };
+    timeout(STEP_MAX, leaving).await.expect("the others leave");
 }
 
 async fn refused(login: Login<'_>) -> Vec<u8> {
