@@ -251,7 +251,7 @@ impl Gateway {
     /// Serves one client, from accept to close.
     async fn serve(self, stream: TcpStream, peer: SocketAddr) {
         // Boxed, so that what start-up needs is given back before the session idles along.
-        if let Some((session, _admitted, _entered)) = Box::pin(self.open(stream, peer)).await {
+        if let Some((session, _places)) = Box::pin(self.open(stream, peer)).await {
             session.serve().await;
         }
     }
@@ -305,7 +305,7 @@ impl Gateway {
         let entered = self.shared.registry.enter(new_secret(client.version), who);
         let control = Arc::clone(&entered.control);
         // In this order: who is seen no more counts no more.
-        let _place = (admitted, entered);
+        let places = (admitted, entered);
         let span = info_span!(
             "session",
             id = control.pid,
@@ -325,7 +325,7 @@ impl Gateway {
             return None;
         }
         let session = Session::begin(arrival, self.shared, control).await?;
-        Some((session, admitted, entered))
+        Some((session, places))
     }
 
     /// Whether a client that is known may have what it asks for.
@@ -340,7 +340,7 @@ impl Gateway {
 }
 
 /// A session, and its places in the counts and in the registry: to be given up behind it.
-type Begun = (Box<Session>, Admitted, Entered);
+type Begun = (Box<Session>, (Admitted, Entered));
 
 /// A cancel secret: four bytes for protocol 3.0, 32 from 3.2 on.
 fn new_secret(version: ProtocolVersion) -> Bytes {

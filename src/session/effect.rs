@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::pins::Told;
 use super::portals::Parameter;
 use crate::sql::kind::{ConfigValue, Discard, Kind, SetConfig, SettingChange, TransactionModes};
 
@@ -29,10 +30,14 @@ pub enum Effect {
     SqlPrepared(String),
     /// Such a statement is gone; `None` for all.
     SqlDeallocated(Option<String>),
-    /// A cursor outlives its transaction.
-    HeldCursor,
+    /// A cursor that outlives its transaction was declared.
+    HeldCursor(String),
+    /// A cursor was closed; `None` for all.
+    CursorClosed(Option<String>),
     /// Everything is as after start-up.
     Discarded,
+    /// These settings change to what cannot be told from outside.
+    UnknownSettings(Vec<String>),
     /// Something that cannot be told from outside.
     Unknown,
 }
@@ -48,6 +53,26 @@ pub enum Change {
     ResetAll,
 }
 
+impl Change {
+    /// What is known of the setting once this is done.
+    #[must_use]
+    pub fn done(&self) -> Told {
+        match self {
+            Self::Set(name, _) | Self::Reset(name) => Told::Known(name.clone()),
+            Self::ResetAll => Told::AllKnown,
+        }
+    }
+
+    /// What is known of it when this may have been done, or not.
+    #[must_use]
+    pub fn maybe_done(&self) -> Told {
+        match self {
+            Self::Set(name, _) | Self::Reset(name) => Told::Unknown(name.clone()),
+            Self::ResetAll => Told::AnyUnknown,
+        }
+    }
+}
+
 impl Effect {
     /// What the success of a statement of `kind` means, if anything. `parameter` gives the
     /// text of a bound parameter.
@@ -58,7 +83,8 @@ impl Effect {
             Kind::Commit { .. } | Kind::Rollback { .. } => Some(Self::End),
             Kind::RollbackTo { .. } => Some(Self::RollbackTo),
             Kind::Set(change) => Some(Self::of_setting(change, parameter)),
-            Kind::Declare { hold: true } => Some(Self::HeldCursor),
+            Kind::Declare { name, hold: true } => Some(Self::HeldCursor(name.clone())),
+            Kind::CloseCursor { name } => Some(Self::CursorClosed(name.clone())),
             Kind::Prepare { name } => Some(Self::SqlPrepared(name.clone())),
             Kind::Deallocate { name } => Some(Self::SqlDeallocated(name.clone())),
             Kind::Discard(Discard::All) => Some(Self::Discarded),
@@ -76,13 +102,13 @@ impl Effect {
             SettingChange::Reset { name } => Self::Settings(vec![Change::Reset(name.clone())]),
             SettingChange::ResetAll => Self::Settings(vec![Change::ResetAll]),
             SettingChange::SetConfig { calls, sure } => {
-                let changes = calls
-                    .iter()
-                    .filter(|call| !call.local)
-                    .map(|call| set_config(call, &parameter))
-                    .collect::<Option<Vec<_>>>();
+                let lasting = || calls.iter().filter(|call| !call.local);
+                let changes =
+                    lasting().map(|call| set_config(call, &parameter)).collect::<Option<Vec<_>>>();
                 match (changes, *sure) {
-                    (None, _) => Self::Unknown,
+                    (None, _) => {
+                        Self::UnknownSettings(lasting().map(|call| call.name.clone()).collect())
+                    }
                     (Some(changes), _) if changes.is_empty() => Self::Local,
                     (Some(changes), true) => Self::Settings(changes),
                     (Some(changes), false) => Self::SettingsIfRow(changes),
@@ -128,7 +154,7 @@ mod tests {
         let change = SettingChange::SetConfig { calls: vec![call], sure: true };
         let effect = |parameter: Parameter| Effect::of_setting(&change, |_| parameter.clone());
 
-        assert_eq!(effect(Parameter::Unknown), Effect::Unknown);
+        assert_eq!(effect(Parameter::Unknown), Effect::UnknownSettings(vec!["app.tenant".into()]));
         assert_eq!(
             effect(Parameter::Null),
             Effect::Settings(vec![Change::Reset("app.tenant".into())])

@@ -8,11 +8,13 @@
 //! | held | `ReadyForQuery` in a block, or a pin | held | keep |
 //! | held | upstream lost, nothing told yet, no block | free | once more on another connection |
 //! | held | upstream lost otherwise | closed | `08006`, fatal |
-//! | held | client gone between statements | free | roll back, then release |
+//! | held | client gone between statements | free | roll back, discard what it left, release |
 //! | held | client gone amid a reply | closed | cancel upstream, then close |
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::Session;
 use crate::error::GatewayError;
@@ -103,6 +105,7 @@ impl Session {
     pub(super) fn abandon(&mut self) {
         let Some(mut lease) = self.link.take() else { return };
         let is_between = self.ledger.is_settled() && self.passing == 0 && !self.is_unsynced;
+        let has_left_something = self.state.pin().is_some();
         let control = Arc::clone(&self.control);
         tokio::spawn(async move {
             if !is_between {
@@ -114,17 +117,21 @@ impl Session {
                 return;
             }
             lease.is_tainted |= !control.cancel.clear().await;
-            let is_idle = lease.status == b'I';
-            let rolled_back = match is_idle {
-                true => Ok(Ok(())),
-                false => tokio::time::timeout(ROLLBACK_TIMEOUT, lease.roll_back()).await,
+            let cleaning = async {
+                if lease.status != b'I' {
+                    lease.roll_back().await?;
+                }
+                match has_left_something {
+                    true => lease.discard_all().await,
+                    false => Ok(()),
+                }
             };
-            if matches!(rolled_back, Ok(Ok(()))) {
+            if let Ok(Ok(())) = timeout(CLEANING_TIMEOUT, cleaning).await {
                 lease.release();
             }
         });
     }
 }
 
-/// How long a rollback for a client that left may take; then the connection is closed.
-const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to clean up behind a client that left; then the connection is closed.
+const CLEANING_TIMEOUT: Duration = Duration::from_secs(5);

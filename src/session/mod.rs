@@ -7,7 +7,7 @@
 //! | Part | Is | Pure |
 //! | --- | --- | --- |
 //! | [`plan`] | the policy, one `match` | yes |
-//! | [`state`] | the memory, changed by events | yes |
+//! | [`state`], [`pins`] | the memory, changed by events | yes |
 //! | [`ledger`] | which replies are owed | yes |
 //! | [`prepared`], [`portals`] | the client's names for things | yes |
 //! | [`actions`] | what an exchange comes to, and its bytes | yes |
@@ -25,6 +25,7 @@ pub mod control;
 pub mod effect;
 pub mod ledger;
 mod link;
+pub mod pins;
 pub mod plan;
 pub mod portals;
 pub mod prepared;

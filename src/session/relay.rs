@@ -230,8 +230,7 @@ impl Session {
             self.prepared.on_all_closed();
         }
         let tag = body.strip_suffix(b"\0").unwrap_or(body);
-        let is_tainted = self.state.on_effect(effect, tag, &mut lease.carried);
-        lease.is_tainted |= is_tainted;
+        self.state.on_effect(effect, tag, &mut lease.carried);
     }
 
     /// The exchange is over: tells what changed of the reported settings, then the status.

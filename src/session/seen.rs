@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::state::PinReason;
+use super::pins::PinReason;
 use super::stats::Totals;
 use crate::upstream::parameters::Parameters;
 use crate::upstream::seen::Tls;

@@ -3,11 +3,10 @@
 //! Each `on_*` method is one event, and they are the only writers: a reader of this file has
 //! seen every transition there is.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 
 use super::effect::{Change, Effect};
+use super::pins::{PinReason, Pins, Told};
 use crate::sql::kind::TransactionModes;
 use crate::upstream::settings::{Settings, startup_replay};
 
@@ -38,29 +37,6 @@ impl Block {
     }
 }
 
-/// Why a session keeps its connection between transactions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PinReason {
-    /// Statements prepared by SQL text live on the connection.
-    SqlPrepared,
-    /// A cursor WITH HOLD does.
-    HeldCursor,
-    /// A setting was changed in a way that cannot be told from outside.
-    Settings,
-}
-
-impl PinReason {
-    /// The reason's label, in `snake_case`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SqlPrepared => "sql_prepared",
-            Self::HeldCursor => "held_cursor",
-            Self::Settings => "settings",
-        }
-    }
-}
-
 /// A session's memory.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each set by its own event")]
@@ -73,9 +49,7 @@ pub struct State {
     /// Whether the open transaction reads one snapshot, as far as its statements say.
     is_snapshot: bool,
     has_local_settings: bool,
-    sql_prepared: BTreeSet<String>,
-    has_held_cursor: bool,
-    has_unknown_settings: bool,
+    pins: Pins,
     has_new_date_style: bool,
     has_failed: bool,
 }
@@ -91,9 +65,7 @@ impl State {
             changes: Vec::new(),
             is_snapshot: false,
             has_local_settings: false,
-            sql_prepared: BTreeSet::new(),
-            has_held_cursor: false,
-            has_unknown_settings: false,
+            pins: Pins::default(),
             has_new_date_style: false,
             has_failed: false,
         }
@@ -129,7 +101,7 @@ impl State {
             |replay: &Bytes| replay.windows(3).any(|word| word.eq_ignore_ascii_case(b"utf"));
         !self.changes.iter().any(is_encoding)
             && !self.has_local_settings
-            && !self.has_unknown_settings
+            && !self.pins.has_unknown_settings()
             && self.settings.replay("client_encoding").is_none_or(is_named_utf8)
     }
 
@@ -142,18 +114,13 @@ impl State {
     /// Whether `name` was prepared by SQL text.
     #[must_use]
     pub fn is_sql_prepared(&self, name: &str) -> bool {
-        self.sql_prepared.contains(name)
+        self.pins.is_sql_prepared(name)
     }
 
     /// What keeps the session on its connection between transactions.
     #[must_use]
     pub fn pin(&self) -> Option<PinReason> {
-        match self {
-            Self { has_unknown_settings: true, .. } => Some(PinReason::Settings),
-            Self { has_held_cursor: true, .. } => Some(PinReason::HeldCursor),
-            Self { sql_prepared, .. } if !sql_prepared.is_empty() => Some(PinReason::SqlPrepared),
-            _ => None,
-        }
+        self.pins.reason()
     }
 
     /// The client's BEGIN was answered, and no connection taken for it.
@@ -189,51 +156,39 @@ impl State {
 
     /// A statement with an effect succeeded upstream, with this `CommandComplete` tag.
     ///
-    /// `carried` is what the connection carries. Returns whether the connection carries
-    /// something from now on that cannot be told.
-    pub fn on_effect(&mut self, effect: Effect, tag: &[u8], carried: &mut Settings) -> bool {
+    /// `carried` is what the connection carries.
+    pub fn on_effect(&mut self, effect: Effect, tag: &[u8], carried: &mut Settings) {
         match effect {
             Effect::Begin(modes) => self.is_snapshot |= modes.is_snapshot(),
             Effect::End if tag == b"COMMIT" => self.on_commit(carried),
             Effect::End => self.on_rollback(),
+            // Which changes came after the savepoint is not known here.
             Effect::RollbackTo => {
-                // Which changes came after the savepoint is not known here.
-                self.has_unknown_settings |= !self.changes.is_empty();
-                return !self.changes.is_empty();
+                self.pins.on_told(self.changes.iter().map(Change::maybe_done));
             }
-            Effect::Settings(changes) => self.changes.extend(changes),
-            Effect::SettingsIfRow(changes) => {
-                if tag == b"SELECT 0" {
-                    // OFFSET may have thrown away a row whose function ran.
-                    self.has_unknown_settings = true;
-                    return true;
-                }
+            // OFFSET may have thrown away a row whose function ran.
+            Effect::SettingsIfRow(changes) if tag == b"SELECT 0" => {
+                self.pins.on_told(changes.iter().map(Change::maybe_done));
+            }
+            Effect::Settings(changes) | Effect::SettingsIfRow(changes) => {
+                self.pins.on_told(changes.iter().map(Change::done));
                 self.changes.extend(changes);
             }
-            Effect::Unknown => {
-                self.has_unknown_settings = true;
-                return true;
+            Effect::UnknownSettings(names) => {
+                self.pins.on_told(names.into_iter().map(Told::Unknown));
             }
+            Effect::Unknown => self.pins.on_told([Told::AnyUnknown]),
             Effect::Local => self.has_local_settings = true,
             Effect::Isolation { is_snapshot } => self.is_snapshot |= is_snapshot,
-            Effect::SqlPrepared(name) => {
-                self.sql_prepared.insert(name);
-                return true;
-            }
-            Effect::SqlDeallocated(Some(name)) => {
-                self.sql_prepared.remove(&name);
-            }
-            Effect::SqlDeallocated(None) => self.sql_prepared.clear(),
-            Effect::HeldCursor => {
-                self.has_held_cursor = true;
-                return true;
-            }
+            Effect::SqlPrepared(name) => self.pins.on_sql_prepared(name),
+            Effect::SqlDeallocated(name) => self.pins.on_sql_deallocated(name.as_deref()),
+            Effect::HeldCursor(name) => self.pins.on_declared(name),
+            Effect::CursorClosed(name) => self.pins.on_closed(name.as_deref()),
             Effect::Discarded => {
                 *carried = Settings::default();
                 self.on_discarded();
             }
         }
-        false
     }
 
     /// Everything is as after start-up.
@@ -303,11 +258,13 @@ impl State {
                 }
             }
         }
+        self.pins.on_commit();
         self.on_transaction_end();
     }
 
     fn on_rollback(&mut self) {
         self.changes.clear();
+        self.pins.on_rollback();
         self.on_transaction_end();
     }
 

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::effect::Effect;
+use super::pins::PinReason;
 use super::portals::Parameter;
 use super::seen::Pin;
-use super::state::{PinReason, State};
+use super::state::State;
 use super::stats::Clock;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::kind::Kind;

@@ -172,11 +172,10 @@ fn fetch(cursor: &mut Cursor<'_>, kind: Kind) -> Result<Kind, Refusal> {
 }
 
 fn close(cursor: &mut Cursor<'_>) -> Result<Kind, Refusal> {
-    let all = cursor.eat("all");
-    if !all {
-        cursor.name()?;
+    match cursor.eat("all") {
+        true => Ok(Kind::CloseCursor { name: None }),
+        false => Ok(Kind::CloseCursor { name: Some(cursor.name()?) }),
     }
-    Ok(Kind::CloseCursor { all })
 }
 
 fn unlisten(cursor: &mut Cursor<'_>) -> Result<Kind, Refusal> {

@@ -50,6 +50,8 @@ pub enum Kind {
     Set(SettingChange),
     /// DECLARE … CURSOR FOR a read.
     Declare {
+        /// The cursor.
+        name: String,
         /// WITH HOLD: the cursor outlives its transaction.
         hold: bool,
     },
@@ -59,8 +61,8 @@ pub enum Kind {
     Move,
     /// CLOSE.
     CloseCursor {
-        /// CLOSE ALL.
-        all: bool,
+        /// The cursor; `None` is ALL.
+        name: Option<String>,
     },
     /// PREPARE … AS a read.
     Prepare {

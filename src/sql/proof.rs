@@ -253,7 +253,7 @@ fn asks_to_run(options: &Tokens<'_>) -> bool {
 
 /// `DECLARE name … CURSOR [WITH|WITHOUT HOLD] FOR query`.
 fn declare(cursor: &mut Cursor<'_>) -> Result<Proof, Refusal> {
-    cursor.name()?;
+    let name = cursor.name()?;
     while cursor.eat_any(&["binary", "asensitive", "insensitive", "no", "scroll"]) {}
     cursor.expect("cursor")?;
     let hold = cursor.eat_all(&["with", "hold"]);
@@ -262,7 +262,7 @@ fn declare(cursor: &mut Cursor<'_>) -> Result<Proof, Refusal> {
     }
     cursor.expect("for")?;
     inner_query(cursor)?;
-    Ok(Proof::query(Kind::Declare { hold }))
+    Ok(Proof::query(Kind::Declare { name, hold }))
 }
 
 /// `PREPARE name [(types)] AS query`.

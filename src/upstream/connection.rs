@@ -185,8 +185,26 @@ impl Connection {
     /// # Errors
     /// When the connection broke or the server says what it should not.
     pub async fn roll_back(&mut self) -> io::Result<()> {
+        self.run(b"ROLLBACK").await
+    }
+
+    /// Drops everything that clients have left on it, between transactions.
+    ///
+    /// # Errors
+    /// When the connection broke or the server says what it should not.
+    pub async fn discard_all(&mut self) -> io::Result<()> {
+        self.run(b"DISCARD ALL").await?;
+        self.carried = Settings::default();
+        self.prepared.on_all_gone();
+        Ok(())
+    }
+
+    /// Runs a statement of the gateway's own, and waits until the server is idle.
+    async fn run(&mut self, statement: &[u8]) -> io::Result<()> {
         let mut out = BytesMut::new();
-        put_query(&mut out, b"ROLLBACK");
+        put_query(&mut out, statement);
+        // Any `Query` ends the unnamed statement.
+        self.unnamed = None;
         self.send(&out).await?;
         loop {
             while let Some(Header { tag, body_len }) = self.peek()? {
@@ -195,7 +213,8 @@ impl Connection {
                 }
                 let message = self.input.split_to(HEADER_BYTES + body_len);
                 match (tag, message.get(HEADER_BYTES..).unwrap_or_default()) {
-                    // What the block had set is set back.
+                    (b'E', _) => return Err(io::ErrorKind::Other.into()),
+                    // What had been set is set back.
                     (b'S', body) => drop(self.parameters.on_status(body)),
                     (b'Z', &[status]) => {
                         self.status = status;

@@ -70,13 +70,13 @@ fn reset_goes_back_to_what_start_up_said() {
 fn what_cannot_be_told_pins() {
     let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
     state.on_effect(set("a", "1"), b"SET", &mut carried);
-    assert!(state.on_effect(Effect::RollbackTo, b"ROLLBACK", &mut carried));
+    state.on_effect(Effect::RollbackTo, b"ROLLBACK", &mut carried);
     assert_eq!(state.pin(), Some(PinReason::Settings));
 
     state.on_discarded();
     assert_eq!(state.pin(), None);
     let unsure = Effect::SettingsIfRow(vec![Change::ResetAll]);
-    assert!(state.on_effect(unsure, b"SELECT 0", &mut carried));
+    state.on_effect(unsure, b"SELECT 0", &mut carried);
     assert_eq!(state.pin(), Some(PinReason::Settings));
 
     state.on_discarded();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::messages::{
-    bind, command_complete, describe, execute, message, parameter_status, parse, query,
-    ready_for_query, sqlstate, strings, sync, tags, terminate,
+    bind, command_complete, describe, error_response, execute, message, parameter_status, parse,
+    query, ready_for_query, sqlstate, strings, sync, tags, terminate,
 };
 use crate::support::world::{
     SIMPLE, World, answer, answer_errand, done, parsed, reply, result, values,
@@ -268,4 +268,36 @@ async fn a_client_that_vanishes_amid_a_result_has_it_cancelled_and_its_connectio
     assert_eq!(world.until_empty().await, 0);
     let counts = world.counts();
     assert_eq!((counts.acquires, counts.releases, counts.closes), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_vanished_client_left_is_discarded_in_time_or_its_connection_closed() {
+    let refused = error_response("ERROR", "57014", "canceling statement due to statement timeout");
+    let cases = [
+        (command_complete("DISCARD ALL"), (0, 1)),
+        (refused, (1, 0)),
+        // No reply at all.
+        (Vec::new(), (1, 0)),
+    ];
+    for (reply, (closes, open)) in cases {
+        let mut world = World::start_with(|limits| limits.pool.size = 1);
+        let mut ann = world.client().await;
+        ann.send(&query("PREPARE p AS SELECT 1")).await;
+        let mut upstream = world.upstream().await;
+        upstream.receive_batch().await;
+        let prepared = [done(b'1'), done(b'2'), done(b'n'), command_complete("PREPARE")].concat();
+        upstream.send(&[prepared, ready_for_query(b'I')].concat()).await;
+        ann.until_ready().await;
+        assert_eq!(world.counts().releases, 0, "it keeps its connection");
+
+        drop(ann);
+        assert_eq!(upstream.receive().await, (b'Q', b"DISCARD ALL\0".to_vec()));
+        if !reply.is_empty() {
+            upstream.send(&[reply, ready_for_query(b'I')].concat()).await;
+        }
+
+        assert_eq!(world.until_empty().await, open);
+        let counts = world.counts();
+        assert_eq!((counts.acquires, counts.releases, counts.closes), (1, 1, closes));
+    }
 }

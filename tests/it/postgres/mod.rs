@@ -11,6 +11,7 @@ mod fixture;
 mod kept;
 mod multiplexing;
 mod observing;
+mod pins;
 mod read_only;
 mod types;
 

@@ -22,6 +22,7 @@ pub(crate) struct Pool {
     pub(crate) idle: u64,
     pub(crate) acquires: u64,
     pub(crate) releases: u64,
+    pub(crate) closes: u64,
 }
 
 /// Who may sign in at the gateway, and nowhere else.
@@ -63,21 +64,7 @@ impl Served {
     /// Waits until no client but one asking for this holds a connection: as many releases as
     /// acquires, all that is open is idle.
     pub(crate) async fn until_released(&self) -> Pool {
-        let mut client = self.client().await;
-        let releasing = async {
-            loop {
-                let pool = pool(&mut client).await;
-                assert!(pool.releases <= pool.acquires, "{pool:?}");
-                if pool.acquires == pool.releases && pool.open == pool.idle {
-                    return pool;
-                }
-                sleep(STEP_MAX / 1_000).await;
-            }
-        };
-        if let Ok(pool) = timeout(STEP_MAX, releasing).await {
-            return pool;
-        }
-        panic!("a connection is held: {:?}", pool(&mut client).await)
+        until_released(&mut self.client().await).await
     }
 
     /// Fails if any task of the gateway panicked, or an upstream was out of step.
@@ -88,6 +75,24 @@ impl Served {
             assert_eq!(line, None, "in the gateway's log");
         }
     }
+}
+
+/// The same, asked by a client that is there.
+pub(crate) async fn until_released(client: &mut Client) -> Pool {
+    let releasing = async {
+        loop {
+            let pool = pool(client).await;
+            assert!(pool.releases <= pool.acquires, "{pool:?}");
+            if pool.acquires == pool.releases && pool.open == pool.idle {
+                return pool;
+            }
+            sleep(STEP_MAX / 1_000).await;
+        }
+    };
+    if let Ok(pool) = timeout(STEP_MAX, releasing).await {
+        return pool;
+    }
+    panic!("a connection is held: {:?}", pool(client).await)
 }
 
 /// What the gateway says of its pool.
@@ -104,5 +109,6 @@ pub(crate) async fn pool(client: &mut Client) -> Pool {
         idle: value("idle"),
         acquires: value("acquires"),
         releases: value("releases"),
+        closes: value("closes"),
     }
 }
