@@ -25,8 +25,8 @@ pub enum Plan {
     Answer(GatewayCommand),
     /// The client deallocates statements that only the gateway knows; `None` for all.
     Deallocate(Option<String>),
-    /// Everything back to the start, and no connection to tell.
-    Discard,
+    /// Back to the start, and no connection to tell: what is to go is on none.
+    Discard(Discard),
     /// Run it, and look into the cache before.
     Cached,
     /// Run it.
@@ -79,7 +79,13 @@ pub fn decide(
             Knower::Nobody => Plan::Fail(GatewayError::UnknownStatement(name.clone())),
         },
         (Kind::Deallocate { name: None }, _) if is_free => Plan::Deallocate(None),
-        (Kind::Discard(Discard::All), Block::None) if is_free => Plan::Discard,
+        (Kind::Discard(Discard::All), Block::None) if is_free => Plan::Discard(Discard::All),
+        // To pass it on would take plans from whoever uses that connection next.
+        (Kind::Discard(what), Block::None | Block::Deferred(_))
+            if is_free && *what != Discard::All =>
+        {
+            Plan::Discard(*what)
+        }
         (Kind::Execute { name } | Kind::ExplainExecute { name }, _)
             if knower(name) != Knower::Connection =>
         {
@@ -160,7 +166,7 @@ mod tests {
             Plan::EndDeferred { tag, is_chained: true } => format!("end: {tag}, begin"),
             Plan::Answer(_) => "answer".to_owned(),
             Plan::Deallocate(name) => format!("deallocate: {name:?}"),
-            Plan::Discard => "discard".to_owned(),
+            Plan::Discard(what) => format!("discard: {}", what.tag()),
             Plan::Cached => "cached".to_owned(),
             Plan::Forward(bypass) => format!("forward: {}", bypass.as_str()),
         }
@@ -203,8 +209,13 @@ mod tests {
             ("execute mine", b'I', "fail: unknown_statement"),
             ("deallocate all", b'I', "deallocate: None"),
             ("deallocate all", b'T', "forward: not_a_query"),
-            ("discard all", b'I', "discard"),
+            ("discard all", b'I', "discard: DISCARD ALL"),
             ("discard all", b'd', "forward: not_a_query"),
+            ("discard plans", b'I', "discard: DISCARD PLANS"),
+            ("discard plans", b'd', "discard: DISCARD PLANS"),
+            ("discard plans", b'T', "forward: not_a_query"),
+            ("discard plans", b'f', "fail: in_failed_block"),
+            ("discard temporary", b'I', "discard: DISCARD TEMP"),
             ("execute other", b'I', "fail: unknown_statement"),
             ("prepare p as select 1", b'I', "forward: not_a_query"),
             ("set datestyle to iso", b'I', "forward: not_a_query"),

@@ -18,7 +18,7 @@ use super::{Phase, Session, show};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
 use crate::sql::analyze::{Analysis, ReadStatement, Script};
-use crate::sql::kind::{GatewayCommand, Kind};
+use crate::sql::kind::{Discard, GatewayCommand, Kind};
 use crate::sql::refusal::Refusal;
 use crate::wire::backend::{
     BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE, TextTable,
@@ -339,7 +339,7 @@ impl Session {
                     if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" },
                 );
             }
-            Plan::Discard => {
+            Plan::Discard(Discard::All) => {
                 self.prepared.on_all_closed();
                 self.state.on_discarded();
                 put_command_complete(&mut out, "DISCARD ALL");
@@ -349,6 +349,7 @@ impl Session {
                     self.control.seen.on_parameters(&self.parameters);
                 }
             }
+            Plan::Discard(what) => put_command_complete(&mut out, what.tag()),
             Plan::Answer(command) => self.answer_own(command)?.put_rows(&mut out),
             _ => return Ok(None),
         }

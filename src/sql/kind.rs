@@ -107,6 +107,19 @@ pub enum Discard {
     Temp,
 }
 
+impl Discard {
+    /// What PostgreSQL says when it is done.
+    #[must_use]
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::All => "DISCARD ALL",
+            Self::Plans => "DISCARD PLANS",
+            Self::Sequences => "DISCARD SEQUENCES",
+            Self::Temp => "DISCARD TEMP",
+        }
+    }
+}
+
 /// A command that the gateway answers itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GatewayCommand {

@@ -2,7 +2,7 @@
 //! and whoever comes next finds nothing of it.
 
 use super::conversation::extended;
-use super::gateway;
+use super::{fixture, gateway};
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::messages::{
@@ -110,6 +110,47 @@ async fn whoever_leaves_with_a_pin_leaves_nothing_on_the_connection() {
     }
     until_released(&mut next).await;
     assert_eq!(pool(&mut next).await.closes, 0, "what was cleaned was closed all the same");
+}
+
+#[tokio::test]
+async fn discarding_a_part_does_what_it_says_and_takes_nothing_from_others() {
+    let postgres = Postgres::start();
+    fixture::fill(&postgres).await;
+    let gateway = one_connection(&postgres);
+    let login = gateway.login(postgres.as_superuser());
+    let mut client = Client::login(login).await;
+    let before = pool(&mut client).await.acquires;
+
+    for (what, tag) in [
+        ("DISCARD PLANS", "DISCARD PLANS"),
+        ("DISCARD SEQUENCES", "DISCARD SEQUENCES"),
+        ("DISCARD TEMP", "DISCARD TEMP"),
+        ("DISCARD TEMPORARY", "DISCARD TEMP"),
+    ] {
+        for say in SAY {
+            client.query("BEGIN").await;
+            for statement in [what, "COMMIT", what] {
+                let reply = say_one(&mut client, statement, say).await;
+                let expected = if statement == what { tag } else { "COMMIT" };
+                let (_, told) = reply.iter().find(|(tag, _)| *tag == b'C').expect("a tag");
+                assert_eq!(told, format!("{expected}\0").as_bytes());
+            }
+        }
+    }
+    assert_eq!(pool(&mut client).await.acquires, before, "nothing of it is on any connection");
+
+    // Where it has a connection, it is told, and prepared statements go on.
+    client.query("PREPARE p AS SELECT a FROM t WHERE a = 1").await;
+    client.exchange(&[parse("s", "SELECT a FROM t WHERE a = 2", &[]), sync()].concat()).await;
+    for what in ["DISCARD PLANS", "DISCARD SEQUENCES", "DISCARD TEMP"] {
+        assert_eq!(tags(&client.query(what).await), "CZ");
+        assert_eq!(rows(&client.query("EXECUTE p").await), [[Some("1".to_owned())]]);
+        let run = [bind("", "s", &[], 0), execute("", 0), sync()].concat();
+        assert_eq!(rows(&client.exchange(&run).await), [[Some("2".to_owned())]]);
+    }
+    // Not in a transaction, as PostgreSQL says.
+    client.query("BEGIN").await;
+    assert_eq!(sqlstate(&client.query("DISCARD ALL").await[0].1), "25001");
 }
 
 /// Pins of readers are the three there are; what else could pin is not for readers.
