@@ -212,6 +212,9 @@ impl Session {
         self.control.cancel.on_begun();
         let outcome = self.run_upstream(actions).await;
         self.control.cancel.on_ended();
+        if outcome.is_ok() {
+            self.control.cancel.delivered().await;
+        }
         outcome
     }
 

@@ -56,17 +56,14 @@ impl Control {
     pub async fn cancel(self: &Arc<Self>) {
         let meant = self.cancel.exchange();
         self.cancel.cancel_once().await;
-        if meant.is_none() {
-            return;
-        }
+        let Some(meant) = meant else { return };
         let control = Arc::clone(self);
         tokio::spawn(async move {
             for _ in 0..CANCELS_MAX {
                 tokio::time::sleep(CANCEL_AGAIN_AFTER).await;
-                if control.cancel.exchange() != meant {
+                if !control.cancel.cancel_again(meant).await {
                     return;
                 }
-                control.cancel.cancel_once().await;
             }
         });
     }

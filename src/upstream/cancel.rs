@@ -94,20 +94,23 @@ impl CancelSlot {
     ///
     /// Cancel-safe: the target is gone after the first poll.
     pub async fn clear(&self) -> bool {
-        {
-            let mut state = self.state();
-            state.target = None;
-            if state.deliveries == 0 {
-                return !std::mem::take(&mut state.is_doubtful);
-            }
+        self.state().target = None;
+        self.delivered().await;
+        !std::mem::take(&mut self.state().is_doubtful)
+    }
+
+    /// Waits for the cancels under way.
+    ///
+    /// Behind the end of an exchange, those that were meant for it have arrived then, and none
+    /// finds what the session does next.
+    pub async fn delivered(&self) {
+        if self.state().deliveries == 0 {
+            return;
         }
         loop {
             let delivered = self.delivered.notified();
-            {
-                let mut state = self.state();
-                if state.deliveries == 0 {
-                    return !std::mem::take(&mut state.is_doubtful);
-                }
+            if self.state().deliveries == 0 {
+                return;
             }
             delivered.await;
         }
@@ -159,23 +162,37 @@ impl CancelSlot {
     /// A server ignores a cancel that comes before the statement does, and a session may be about
     /// to send one: who means an exchange asks again while it goes on.
     pub async fn cancel_once(&self) {
+        self.cancel_if(|| true).await;
+    }
+
+    /// The same while the session is in the exchange that was meant; whether it still was.
+    pub async fn cancel_again(&self, meant: u64) -> bool {
+        self.cancel_if(|| self.exchange() == Some(meant)).await
+    }
+
+    /// `is_meant` is asked under the lock: a session that has ended its exchange before that is
+    /// not cancelled, and one that ends it behind that waits for the delivery.
+    async fn cancel_if(&self, is_meant: impl FnOnce() -> bool) -> bool {
         let key = {
             let mut state = self.state();
+            if !is_meant() {
+                return false;
+            }
             if state.is_waiting {
                 state.is_waiting = false;
                 self.wait_cancelled.notify_waiters();
-                return;
+                return true;
             }
-            let Some(key) = state.target.clone() else { return };
+            let Some(key) = state.target.clone() else { return true };
             state.deliveries += 1;
             key
         };
-        let delivery = Delivery(self);
-        if let Err(error) = key.deliver().await {
-            tracing::warn!(%error, "cancel not delivered");
-            self.state().is_doubtful = true;
+        let mut delivery = Delivery { slot: self, has_arrived: false };
+        match key.deliver().await {
+            Ok(()) => delivery.has_arrived = true,
+            Err(error) => tracing::warn!(%error, "cancel not delivered"),
         }
-        drop(delivery);
+        true
     }
 
     fn state(&self) -> MutexGuard<'_, SlotState> {
@@ -192,15 +209,19 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Ends a delivery, also when its future is dropped.
-struct Delivery<'slot>(&'slot CancelSlot);
+/// Ends a delivery, also when its future is dropped: then it is in doubt.
+struct Delivery<'slot> {
+    slot: &'slot CancelSlot,
+    has_arrived: bool,
+}
 
 impl Drop for Delivery<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.slot.state();
+        state.is_doubtful |= !self.has_arrived;
         state.deliveries -= 1;
         if state.deliveries == 0 {
-            self.0.delivered.notify_waiters();
+            self.slot.delivered.notify_waiters();
         }
     }
 }
