@@ -87,6 +87,16 @@ impl Session {
         }
     }
 
+    /// The connection cannot be kept: ends what still runs there, and closes it.
+    pub(super) async fn give_up_connection(&mut self) {
+        if let Some(lease) = self.link.as_ref().filter(|_| !self.ledger.is_settled())
+            && let Err(error) = Box::pin(lease.key.deliver()).await
+        {
+            tracing::warn!(%error, "statement on a connection given up was not cancelled");
+        }
+        self.lose_connection().await;
+    }
+
     /// The connection broke: closes it and forgets what was on it.
     pub(super) async fn lose_connection(&mut self) {
         self.ledger.clear();

@@ -237,7 +237,7 @@ impl Session {
             Ok(()) => Ok(()),
             Err(error) if error.profile().severity == Severity::Fatal => Err(error),
             Err(error) => {
-                self.on_failed(&error).await;
+                self.on_failed(&error).await?;
                 self.phase = match is_sync {
                     true => {
                         backend::put_ready(&mut self.client.out, self.state.block().status());
@@ -281,7 +281,7 @@ impl Session {
             Ok(()) => Ok(()),
             Err(error) if error.profile().severity == Severity::Fatal => Err(error),
             Err(error) => {
-                self.on_failed(&error).await;
+                self.on_failed(&error).await?;
                 backend::put_ready(&mut self.client.out, self.state.block().status());
                 Ok(())
             }
@@ -289,12 +289,23 @@ impl Session {
     }
 
     /// An error that the session survives: no connection is held, or none that can be kept.
-    async fn on_failed(&mut self, error: &GatewayError) {
+    ///
+    /// # Errors
+    /// When what the session had on that connection goes with it.
+    async fn on_failed(&mut self, error: &GatewayError) -> Result<(), GatewayError> {
         self.note(error);
-        self.lose_connection().await;
-        self.state.on_gateway_error();
         self.client.out.truncate(self.mark);
+        let is_end = self.link.is_some() && self.state.needs_its_connection();
+        match error {
+            GatewayError::UpstreamLost => self.lose_connection().await,
+            _ => self.give_up_connection().await,
+        }
+        if is_end {
+            return Err(GatewayError::UpstreamLostMidway);
+        }
+        self.state.on_gateway_error();
         error.reply().put(&mut self.client.out);
+        Ok(())
     }
 
     /// Logs an error once, where it is handled.

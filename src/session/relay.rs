@@ -10,6 +10,7 @@ use super::stale::{Staleness, is_of_stale_plan};
 use super::{Phase, Session};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
+use crate::sqlstate::SqlState;
 use crate::upstream::pool::Lease;
 use crate::upstream::prepared::UPSTREAM_NAME_PREFIX;
 use crate::wire::backend;
@@ -315,7 +316,11 @@ impl Session {
             message,
             "the upstream refused the gateway's own request"
         );
-        GatewayError::SettingsNotReplayed(message)
+        match field(body, b'C') == Some(SqlState::QUERY_CANCELED.as_str().as_bytes()) {
+            // The client's cancel came before its statement began.
+            true => GatewayError::CancelledWaiting,
+            false => GatewayError::SettingsNotReplayed(message),
+        }
     }
 
     /// The upstream ends the connection, in its own words.

@@ -123,6 +123,12 @@ impl State {
         self.pins.reason()
     }
 
+    /// Whether another connection would not do: a transaction is open on it, or a pin.
+    #[must_use]
+    pub fn needs_its_connection(&self) -> bool {
+        matches!(self.block, Block::Open | Block::Failed) || self.pin().is_some()
+    }
+
     /// The client's BEGIN was answered, and no connection taken for it.
     pub fn on_deferred(&mut self, modes: TransactionModes) {
         self.block = Block::Deferred(modes);
@@ -237,6 +243,7 @@ impl State {
         if matches!(self.block, Block::Open | Block::Failed) {
             self.block = Block::None;
         }
+        self.pins = Pins::default();
         self.has_failed = false;
     }
 

@@ -121,6 +121,11 @@ async fn settings_that_the_upstream_refuses_fail_the_statement_and_not_the_next_
     upstream
         .send(&crate::support::messages::error_response("ERROR", "22023", "no such style"))
         .await;
+    // The statement behind them may be running, with nobody to read what comes of it.
+    let (cancel, key) = world.cancel_request().await;
+    assert_eq!(key, world.key());
+    assert!(ann.is_silent_for(Duration::from_secs(1)).await);
+    drop(cancel);
     let told = ann.until_ready().await;
 
     assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("EZ", "22023".into()));
