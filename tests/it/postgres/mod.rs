@@ -1,6 +1,7 @@
 //! The gateway in front of a real PostgreSQL, and both of them asked the same.
 
 mod cache;
+mod cancels;
 mod catalog;
 mod console;
 mod conversation;
