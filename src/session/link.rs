@@ -11,13 +11,15 @@
 //! | held | client gone between statements | free | roll back, discard what it left, release |
 //! | held | client gone amid a reply | closed | cancel upstream, then close |
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Session;
+use super::{Phase, Session};
 use crate::error::GatewayError;
+use crate::upstream::connection::Connection;
 use crate::upstream::pool::{AcquireError, Lease};
 
 impl Session {
@@ -114,8 +116,13 @@ impl Session {
     /// The session ends: leaves the connection in a known state, or closes it.
     pub(super) fn abandon(&mut self) {
         let Some(mut lease) = self.link.take() else { return };
-        let is_between = self.ledger.is_settled() && self.passing == 0 && !self.is_unsynced;
-        let has_left_something = self.state.pin().is_some();
+        let is_between = self.ledger.is_settled() && self.passing == 0;
+        let left = Left {
+            is_skipping: self.is_unsynced && self.phase == Phase::SkippingToSync,
+            // Without its `Sync` a transaction is open whatever the last status said.
+            is_in_transaction: self.is_unsynced || lease.status != b'I',
+            is_pinned: self.state.pin().is_some(),
+        };
         let control = Arc::clone(&self.control);
         tokio::spawn(async move {
             if !is_between {
@@ -127,19 +134,33 @@ impl Session {
                 return;
             }
             lease.is_tainted |= !control.cancel.clear().await;
-            let cleaning = async {
-                if lease.status != b'I' {
-                    lease.roll_back().await?;
-                }
-                match has_left_something {
-                    true => lease.discard_all().await,
-                    false => Ok(()),
-                }
-            };
-            if let Ok(Ok(())) = timeout(CLEANING_TIMEOUT, cleaning).await {
+            if let Ok(Ok(())) = timeout(CLEANING_TIMEOUT, left.clean_up(&mut lease)).await {
                 lease.release();
             }
         });
+    }
+}
+
+/// What a session that ended has left on its connection.
+struct Left {
+    /// The server skips to the next `Sync`.
+    is_skipping: bool,
+    is_in_transaction: bool,
+    is_pinned: bool,
+}
+
+impl Left {
+    async fn clean_up(&self, connection: &mut Connection) -> io::Result<()> {
+        if self.is_skipping {
+            connection.sync().await?;
+        }
+        if self.is_in_transaction {
+            connection.roll_back().await?;
+        }
+        if self.is_pinned {
+            connection.discard_all().await?;
+        }
+        Ok(())
     }
 }
 

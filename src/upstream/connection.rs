@@ -17,7 +17,7 @@ use super::seen::{EndPoints, Listed};
 use super::settings::Settings;
 use super::stream::UpstreamStream;
 use crate::wire::frame::{self, HEADER_BYTES, Header};
-use crate::wire::frontend::{put_query, put_terminate};
+use crate::wire::frontend::{put_query, put_sync, put_terminate};
 
 /// A signed-in connection.
 ///
@@ -188,6 +188,17 @@ impl Connection {
         self.run(b"ROLLBACK").await
     }
 
+    /// Has the server, which skips to the next `Sync` since an error, listen again.
+    ///
+    /// # Errors
+    /// When the connection broke or the server says what it should not.
+    pub async fn sync(&mut self) -> io::Result<()> {
+        let mut out = BytesMut::new();
+        put_sync(&mut out);
+        self.send(&out).await?;
+        self.until_ready().await
+    }
+
     /// Drops everything that clients have left on it, between transactions.
     ///
     /// # Errors
@@ -206,6 +217,10 @@ impl Connection {
         // Any `Query` ends the unnamed statement.
         self.unnamed = None;
         self.send(&out).await?;
+        self.until_ready().await
+    }
+
+    async fn until_ready(&mut self) -> io::Result<()> {
         loop {
             while let Some(Header { tag, body_len }) = self.peek()? {
                 if self.input.len() < HEADER_BYTES + body_len {

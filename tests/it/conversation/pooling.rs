@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::messages::{
-    bind, command_complete, describe, error_response, execute, message, parameter_status, parse,
-    query, ready_for_query, sqlstate, strings, sync, tags, terminate,
+    bind, command_complete, describe, error_response, execute, flush, message, parameter_status,
+    parse, query, ready_for_query, sqlstate, strings, sync, tags, terminate,
 };
 use crate::support::world::{
     SIMPLE, World, answer, answer_errand, done, parsed, reply, result, values,
@@ -304,5 +304,36 @@ async fn what_a_vanished_client_left_is_discarded_in_time_or_its_connection_clos
         assert_eq!(world.until_empty().await, open);
         let counts = world.counts();
         assert_eq!((counts.acquires, counts.releases, counts.closes), (1, 1, closes));
+    }
+}
+
+/// Who is gone amid extended messages has a transaction open, or a failed one that skips to the
+/// `Sync` which will not come.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_vanishes_behind_a_flush_is_rolled_back_and_its_connection_used() {
+    let refused = error_response("ERROR", "22012", "division by zero");
+    for (replies, is_failed) in [(result(&["1"]), false), (refused, true)] {
+        let mut world = World::start_with(|limits| limits.pool.size = 1);
+        let mut ann = world.client().await;
+        let one = [parse("", "SELECT 1", &[]), bind("", "", &[], 0), execute("", 0)].concat();
+        ann.send(&[one, flush()].concat()).await;
+        let mut upstream = world.upstream().await;
+        for tag in b"PBEH" {
+            assert_eq!(upstream.receive().await.0, *tag);
+        }
+        upstream.send(&[done(b'1'), done(b'2'), replies].concat()).await;
+        let last = if is_failed { b'E' } else { b'C' };
+        while ann.receive().await.0 != last {}
+
+        drop(ann);
+        if is_failed {
+            assert_eq!(upstream.receive().await.0, b'S');
+            upstream.send(&ready_for_query(b'I')).await;
+        }
+        assert_eq!(answer_errand(&mut upstream, "ROLLBACK", b'I').await, "ROLLBACK");
+
+        assert_eq!(world.until_empty().await, 1);
+        assert_eq!(world.counts().closes, 0);
+        assert!(world.is_silent_for(Duration::from_secs(1)).await, "there is nothing to cancel");
     }
 }

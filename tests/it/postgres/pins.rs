@@ -88,21 +88,28 @@ async fn whoever_leaves_with_a_pin_leaves_nothing_on_the_connection() {
     let login = gateway.login(postgres.as_superuser());
     let mut next = Client::login(login).await;
     let fresh = look(&mut next).await;
-    let leavings: &[&[u8]] = &[
-        &terminate(),
-        &[],
-        // Amid a transaction, a failed one, extended messages whose end is not said.
-        &query("BEGIN; SELECT 1"),
-        &query("BEGIN; SELECT 1/0"),
+    // Without a `Sync`, so that a transaction is open, or has failed.
+    let flushed =
+        |sql: &str| [parse("", sql, &[]), bind("", "", &[], 0), execute("", 0), flush()].concat();
+    let leavings = [
+        (terminate(), None),
+        (Vec::new(), None),
+        (query("BEGIN; SELECT 1"), Some(b'Z')),
+        (query("BEGIN; SELECT 1/0"), Some(b'Z')),
+        (flushed("SET work_mem = '7MB'"), Some(b'C')),
+        (flushed("SELECT 1/0"), Some(b'E')),
+        ([query("BEGIN"), flushed("SELECT 1")].concat(), Some(b'D')),
+        ([query("BEGIN"), flushed("SELECT nothing")].concat(), Some(b'E')),
     ];
 
-    for (pinning, _) in PINS {
-        for last in leavings {
+    for pinning in PINS.iter().map(|(pinning, _)| *pinning).chain([&[] as &[&str]]) {
+        for (last, end) in &leavings {
             let mut client = Client::login(login).await;
             say_all(&mut client, pinning, Say::Simple).await;
-            match *last {
-                [] | [b'X', ..] => client.send(last).await,
-                _ => drop(client.exchange(last).await),
+            let mut read = 0;
+            client.send(last).await;
+            while end.is_some_and(|end| end != read) {
+                read = client.receive().await.0;
             }
             drop(client);
             assert_eq!(look(&mut next).await, fresh, "left by {pinning:?}, {last:?}");
