@@ -18,7 +18,7 @@ const CLIENTS: usize = 250;
 const CONNECTIONS: &str = "6";
 
 /// How long all of them go on.
-const DURATION: Duration = Duration::from_secs(5);
+const DURATION: Duration = Duration::from_secs(4);
 
 /// How long they do where the machine has much else to do, until enough was cancelled.
 const DURATION_MAX: Duration = Duration::from_secs(12);

@@ -14,6 +14,7 @@ mod multiplexing;
 mod observing;
 mod pins;
 mod read_only;
+mod timeouts;
 mod types;
 
 use crate::support::gateway::Gateway;
