@@ -56,7 +56,8 @@ impl Control {
     pub async fn cancel(self: &Arc<Self>) {
         let meant = self.cancel.exchange();
         self.cancel.cancel_once().await;
-        let Some(meant) = meant else { return };
+        // Once for all who ask: who asks often must not make the server busy twenty times over.
+        let Some(meant) = meant.filter(|meant| self.cancel.begins_again(*meant)) else { return };
         let control = Arc::clone(self);
         tokio::spawn(async move {
             for _ in 0..CANCELS_MAX {

@@ -78,6 +78,8 @@ struct SlotState {
     /// Whether some delivery failed, so that the server may yet act on it.
     is_doubtful: bool,
     is_waiting: bool,
+    /// The exchange for which a cancel is sent again, if it takes more than one.
+    again_for: Option<u64>,
 }
 
 impl CancelSlot {
@@ -163,6 +165,11 @@ impl CancelSlot {
     /// to send one: who means an exchange asks again while it goes on.
     pub async fn cancel_once(&self) {
         self.cancel_if(|| true).await;
+    }
+
+    /// Whether nobody sends cancels again for this exchange yet: then the caller is to.
+    pub fn begins_again(&self, meant: u64) -> bool {
+        self.state().again_for.replace(meant) != Some(meant)
     }
 
     /// The same while the session is in the exchange that was meant; whether it still was.

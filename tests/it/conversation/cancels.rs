@@ -237,3 +237,27 @@ async fn a_session_ends_when_the_connection_that_it_was_pinned_to_cannot_be_kept
     assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("E", "08006".into()));
     assert_eq!(world.until_empty().await, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn however_often_a_cancel_is_asked_for_it_is_sent_again_once_at_a_time() {
+    let mut world = World::start();
+    let mut client = world.client().await;
+    client.send(&query("SELECT pg_sleep(60)")).await;
+    let mut upstream = world.upstream().await;
+    upstream.receive_batch().await;
+
+    for _ in 0..5 {
+        let asking = world.cancel(&client.key);
+        drop(world.cancel_request().await);
+        asking.await.unwrap();
+    }
+    let mut again = 0;
+    while !world.is_silent_for(Duration::from_secs(2)).await {
+        again += 1;
+    }
+
+    assert!((1..=20).contains(&again), "{again} for five");
+    upstream.send(&reply(&["slept"], b'I')).await;
+    assert_eq!(values(&client.until_ready().await), ["slept"]);
+    assert_eq!(world.until_released().await, 1);
+}
