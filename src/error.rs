@@ -213,6 +213,15 @@ impl GatewayError {
         }
     }
 
+    /// The same where the session cannot survive it, for nobody waits for a reply to tell it in.
+    #[must_use]
+    pub fn or_lost(self) -> Self {
+        match self.profile().severity {
+            Severity::Fatal => self,
+            _ => Self::UpstreamLostMidway,
+        }
+    }
+
     /// What the client is told.
     #[must_use]
     pub fn reply(&self) -> ErrorReply {

@@ -193,7 +193,7 @@ impl Session {
             filled = self.client.fill() => filled,
             () = self.control.asked_to(leave) => Err(GatewayError::Draining),
             filled = fill(&mut self.link) => match filled {
-                Ok(1..) => self.pump(),
+                Ok(1..) => self.pump().map_err(GatewayError::or_lost),
                 Ok(0) | Err(_) => Err(GatewayError::UpstreamLostMidway),
             },
             () = until(deadline), if deadline.is_some() => Err(error),

@@ -285,3 +285,72 @@ async fn an_upstream_that_does_not_accept_to_be_read_only_is_not_used() {
     assert_eq!(upstream.until_end().await, [], "not a byte of a statement");
     assert_eq!(world.until_released().await, 0);
 }
+
+/// Requests without a `Sync` go ahead when they are many; what the upstream says then, nobody
+/// waits for.
+#[tokio::test(start_paused = true)]
+async fn an_upstream_lost_while_the_client_goes_on_asking_ends_the_session_with_fatal() {
+    let mut world = World::start();
+    let mut client = world.client().await;
+    let long = format!("SELECT '{}'", "x".repeat(300 << 10));
+    client.send(&parse("s", &long, &[])).await;
+    let mut upstream = world.upstream().await;
+    assert_eq!(upstream.receive().await.0, b'P');
+
+    upstream.send(&error_response("FATAL", "57P01", "terminating connection")).await;
+    let told = client.until_end().await;
+
+    assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("E", "08006".into()));
+    assert_eq!(field(&told[0].1, b'V').as_deref(), Some("FATAL"));
+    assert_eq!(world.until_empty().await, 0);
+}
+
+/// Whatever it has said by then: to the settings, to the BEGIN, of the result.
+#[tokio::test(start_paused = true)]
+async fn an_upstream_lost_behind_any_message_is_replaced_or_told_and_nothing_is_held() {
+    let ahead = [command_complete("SET"), ready_for_query(b'I')];
+    let begun = [command_complete("BEGIN"), ready_for_query(b'T'), done(b'1'), done(b'2')];
+    let rows = ["one", "two"].map(|value| data_row(&[Some(value.as_bytes())]));
+    let result = [&[row_description(&["v"])][..], &rows, &[command_complete("SELECT 2")]];
+    let messages = [&ahead[..], &begun, &result.concat()].concat();
+    for count in 0..=messages.len() {
+        let mut world = World::start_with(|limits| limits.pool.size = 1);
+        let mut client = world.arrive(&[("DateStyle", "german")]);
+        let mut upstream = world.upstream().await;
+        answer_errand(&mut upstream, "SET", b'I').await;
+        client.authenticate("").await.unwrap();
+        let mut other = world.client().await;
+        other.send(&query("SELECT 1")).await;
+        answer_errand(&mut upstream, "RESET", b'I').await;
+        answer(&mut upstream, &["1"], b'I').await;
+        other.until_ready().await;
+        client.query("BEGIN").await;
+        client.send(&query("SELECT v FROM t")).await;
+        for _ in 0..2 {
+            assert_eq!(upstream.receive().await.0, b'Q');
+        }
+        upstream.receive_batch().await;
+
+        upstream.send(&messages[..count].concat()).await;
+        drop(upstream);
+
+        // Once a byte of the result is out, it cannot be begun again.
+        if count <= ahead.len() + begun.len() {
+            let mut upstream = world.upstream().await;
+            answer_errand(&mut upstream, "SET", b'I').await;
+            answer_errand(&mut upstream, "BEGIN", b'T').await;
+            answer(&mut upstream, &["one", "two"], b'T').await;
+            assert_eq!(values(&client.until_ready().await), ["one", "two"], "after {count}");
+            drop(client);
+            answer_errand(&mut upstream, "ROLLBACK", b'I').await;
+            assert_eq!(world.until_released().await, 1);
+        } else {
+            let told = client.until_end().await;
+            let (tag, error) = told.last().unwrap();
+            assert_eq!((*tag, sqlstate(error)), (b'E', "08006".into()), "after {count}");
+            assert_eq!(world.until_released().await, 0);
+        }
+        drop(other);
+        world.until_empty().await;
+    }
+}
