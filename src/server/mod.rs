@@ -2,6 +2,7 @@
 
 pub mod admit;
 pub mod config;
+mod drain;
 mod error;
 pub mod reload;
 pub mod scram;
@@ -18,11 +19,12 @@ use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval_at, sleep, timeout};
+use tokio::time::{Instant, interval_at, sleep};
 use tracing::{info, info_span, warn};
 
 use self::admit::{Admission, Admitted};
 use self::config::{AuthConfig, ServerConfig};
+use self::drain::{drain, on_ended};
 pub use self::error::ServeError;
 use self::reload::Reloadable;
 use self::startup::{Authenticated, Opened, StartupSettings};
@@ -33,7 +35,7 @@ use crate::session::about::{About, ShownSetting};
 use crate::session::client::Socket;
 use crate::session::config::SessionConfig;
 use crate::session::console::Console;
-use crate::session::control::{Control, Entered, Leave, Registry};
+use crate::session::control::{Entered, Registry};
 use crate::session::prepared::Interner;
 use crate::session::seen::{Place, Who};
 use crate::session::shared::Greetings;
@@ -356,41 +358,6 @@ fn new_secret(version: ProtocolVersion) -> Bytes {
     }
 }
 
-/// Asks all sessions to leave, waits, and ends those who do not.
-async fn drain(shared: &Shared, mut sessions: JoinSet<()>, limit: Duration) {
-    info!(sessions = shared.registry.len(), limit_ms = limit.as_millis(), "draining");
-    shared.registry.ask_to(Leave::Soon);
-    if timeout(limit, all_ended(&mut sessions)).await.is_err() {
-        let left = shared.registry.all();
-        warn!(sessions = left.len(), "the drain limit has passed: ending what still runs");
-        let cancels = left.iter().map(Control::cancel);
-        shared.registry.ask_to(Leave::Now);
-        let last = async {
-            futures::future::join_all(cancels).await;
-            all_ended(&mut sessions).await;
-        };
-        let _ = timeout(LAST_WORDS_TIMEOUT, last).await;
-        sessions.shutdown().await;
-    }
-    shared.upstreams.close();
-    info!("stopped");
-}
-
-async fn all_ended(sessions: &mut JoinSet<()>) {
-    while let Some(ended) = sessions.join_next().await {
-        on_ended(ended);
-    }
-}
-
-/// A session's panic ends that session alone; it is a fault of ours and is logged as one.
-fn on_ended(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(%error, "a session panicked");
-    }
-}
-
 /// How often idle connections are looked over.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -399,6 +366,3 @@ const SIGNING_IN_MAX: usize = 1_000;
 
 /// How long to wait before accepting again after a failure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long sessions may take that are ended at the end of a drain.
-const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
