@@ -15,6 +15,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::time::timeout;
 
 use super::{Phase, Session};
@@ -30,10 +31,13 @@ impl Session {
         if self.link.is_some() {
             return Ok(());
         }
-        let lease = match self.shared.upstreams.try_acquire() {
-            Some(lease) => lease,
-            // Boxed: few sessions wait, and all would have the room for it.
-            None => Box::pin(self.wait_for_connection()).await?,
+        let shared = Arc::clone(&self.shared);
+        // Boxed: few sessions take a connection at any moment, and all would have the room for it.
+        let mut acquiring = Box::pin(shared.upstreams.acquire());
+        // Mostly one is free at once, and there is nothing to wait for, or to be cancelled in.
+        let lease = match acquiring.as_mut().now_or_never() {
+            Some(lease) => lease.map_err(|error| self.no_connection(error))?,
+            None => Box::pin(self.wait_for_connection(acquiring)).await?,
         };
         self.control.cancel.hold(&lease.key);
         self.on_acquired(lease.since());
@@ -42,13 +46,16 @@ impl Session {
     }
 
     /// Waits for a connection, for the client's going away, and for a cancel.
-    async fn wait_for_connection(&mut self) -> Result<Lease, GatewayError> {
+    async fn wait_for_connection(
+        &mut self,
+        acquiring: impl Future<Output = Result<Lease, AcquireError>>,
+    ) -> Result<Lease, GatewayError> {
         // What earlier exchanges answered must not wait for this one.
         self.tell().await?;
-        let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.control));
+        let control = Arc::clone(&self.control);
         let began_us = self.clock().now_us();
         let _waiting = control.seen.on_waiting(began_us);
-        let wait = control.cancel.unless_cancelled(shared.upstreams.acquire());
+        let wait = control.cancel.unless_cancelled(acquiring);
         tokio::pin!(wait);
         loop {
             let is_ahead = self.client.is_ahead();

@@ -116,7 +116,10 @@ fn culprit(suspects: &[ReadStatement], reason: PinReason) -> String {
         let mut state = State::new(Settings::default());
         let effect = Effect::of(read.kind(), |_| Parameter::Unknown);
         if let Some(effect) = effect {
-            state.on_effect(effect, b"", &mut Settings::default());
+            let carried = &mut Settings::default();
+            state.on_effect(effect, b"", carried);
+            // A cursor is held once its transaction has been committed.
+            let _ = state.on_ready(b'I', carried, None);
         }
         state.pin() == Some(reason)
     };

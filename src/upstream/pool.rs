@@ -10,7 +10,6 @@ use deadpool::Runtime;
 use deadpool::managed::{
     Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType,
 };
-use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::config::PoolConfig;
@@ -108,18 +107,6 @@ impl Upstream {
         let down_until_ms = AtomicU64::new(0);
         let epoch = Instant::now();
         Ok(Self(Arc::new(Shared { pool, config, counters, roster, down_until_ms, epoch })))
-    }
-
-    /// Takes a connection if one is idle and in order.
-    ///
-    /// Not a future, which would be room in every session.
-    #[must_use]
-    pub fn try_acquire(&self) -> Option<Lease> {
-        if self.0.pool.status().available == 0 {
-            return None;
-        }
-        let object = self.0.pool.get().now_or_never()?.ok()?;
-        Some(self.lease(object))
     }
 
     /// Takes a connection, waiting for one within the pool's limit.

@@ -19,13 +19,6 @@ impl Upstreams {
         Self { preferred: replicas, primary }
     }
 
-    /// Takes a connection if one is idle where sessions are served from now.
-    #[must_use]
-    pub fn try_acquire(&self) -> Option<Lease> {
-        let preferred = self.preferred.iter().find(|upstream| upstream.is_up());
-        preferred.unwrap_or(&self.primary).try_acquire()
-    }
-
     /// Takes a connection from the first upstream that can be reached.
     ///
     /// Cancel-safe: nothing is taken when dropped.
