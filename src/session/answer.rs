@@ -210,7 +210,8 @@ impl Session {
             return Ok(());
         }
         self.control.cancel.on_begun();
-        let outcome = self.run_upstream(actions).await;
+        // Boxed: an idle session has no room for what only a busy one needs.
+        let outcome = Box::pin(self.run_upstream(actions)).await;
         self.control.cancel.on_ended();
         if outcome.is_ok() {
             self.control.cancel.delivered().await;
@@ -240,6 +241,7 @@ impl Session {
         self.on_exchanging();
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
         let mut out = std::mem::take(&mut lease.out);
+        out.reserve(OUT_BYTES);
         if !self.is_unsynced {
             actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
         }
@@ -294,6 +296,9 @@ impl Session {
         }
     }
 }
+
+/// The room made for an exchange at once, in bytes: enough for most.
+const OUT_BYTES: usize = 256;
 
 /// The gateway's own reply to a simple query, `told` being that to the execution alone.
 fn own_reply(read: &ReadStatement, told: &[u8]) -> Bytes {

@@ -24,6 +24,8 @@ pub struct Statement {
     pub read: Option<ReadStatement>,
     /// The prescribed parameter types, as in `Parse`: `i16` count, then an OID each.
     pub types: Bytes,
+    /// The settings that it was read under, as a key; empty for one that is shared with nobody.
+    settings: Bytes,
     /// Whether some connection has prepared it: then it can be prepared.
     is_known: AtomicBool,
     /// Whether who prepares its text anew gets another statement: its result has changed since,
@@ -35,24 +37,25 @@ impl Statement {
     /// A statement for the unnamed slot, which every `Parse` fills anew.
     #[must_use]
     pub fn unnamed(read: Option<ReadStatement>, types: Bytes) -> Arc<Self> {
-        Self::new(read, types, |_| Bytes::new())
+        Self::new(read, types, Bytes::new(), |_| Bytes::new())
     }
 
     /// A statement that connections hold under a name of its own.
     #[must_use]
     pub fn named(read: Option<ReadStatement>, types: Bytes) -> Arc<Self> {
-        Self::new(read, types, |number| upstream_name(number).into())
+        Self::new(read, types, Bytes::new(), |number| upstream_name(number).into())
     }
 
     fn new(
         read: Option<ReadStatement>,
         types: Bytes,
+        settings: Bytes,
         name: impl FnOnce(u64) -> Bytes,
     ) -> Arc<Self> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let (is_known, is_stale) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { number, name: name(number), read, types, is_known, is_stale })
+        Arc::new(Self { number, name: name(number), read, types, settings, is_known, is_stale })
     }
 
     /// Whether connections hold it under a name.
@@ -64,6 +67,19 @@ impl Statement {
     /// Who prepares its text anew is to get another statement.
     pub fn on_stale(&self) {
         self.is_stale.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is what a `Parse` of this text, as it is remembered, would be given.
+    #[must_use]
+    pub fn is_of(&self, read: &ReadStatement, types: &[u8], settings: &[u8]) -> bool {
+        let is_text = |own: &ReadStatement| {
+            std::ptr::eq(&raw const own.text()[..], &raw const read.text()[..])
+        };
+        self.is_named()
+            && self.is_fresh()
+            && self.read.as_ref().is_some_and(is_text)
+            && self.types == types
+            && self.settings == settings
     }
 
     fn is_fresh(&self) -> bool {
@@ -148,7 +164,9 @@ impl Interner {
         if let Some(statement) = known.filter(|statement| statement.is_fresh()) {
             return statement;
         }
-        let statement = Statement::named(Some(read), key.types.clone());
+        let name = |number| upstream_name(number).into();
+        let (types, settings) = (key.types.clone(), key.settings.clone());
+        let statement = Statement::new(Some(read), types, settings, name);
         table.bytes += statement.bytes();
         if table.bytes > SWEEP_BYTES {
             table.statements.retain(|_, statement| statement.strong_count() > 0);
@@ -212,6 +230,12 @@ impl Prepared {
             None if name.is_empty() => self.unnamed.clone(),
             None => self.named.get(name).cloned(),
         }
+    }
+
+    /// The unnamed statement, if it is confirmed.
+    #[must_use]
+    pub const fn unnamed(&self) -> Option<&Arc<Statement>> {
+        self.unnamed.as_ref()
     }
 
     /// Whether a named statement exists, the latest change counted.

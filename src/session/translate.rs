@@ -43,7 +43,8 @@ pub(super) struct Translated {
 impl Session {
     /// Translates the messages of a batch. After an error, nothing behind it is looked at.
     pub(super) async fn translate(&mut self, frames: &[Frame]) -> Result<Translated, GatewayError> {
-        let mut translated = Translated::default();
+        let actions = Vec::with_capacity(frames.len() + 2);
+        let mut translated = Translated { actions, ..Translated::default() };
         for frame in frames {
             match self.translate_one(frame, &mut translated).await {
                 Ok(()) => {}
@@ -190,9 +191,14 @@ impl Session {
             && matches!(self.state.block(), Block::None | Block::Deferred(_))
             && !self.is_unsynced
             && self.state.pin().is_none();
-        match is_repeated {
-            true => self.shared.interner.repeated(read, types, self.state.settings().cache_key()),
-            false => None,
+        if !is_repeated {
+            return None;
+        }
+        let settings = self.state.settings().cache_key();
+        // Most often it is the same as the time before.
+        match self.prepared.unnamed().filter(|last| last.is_of(read, types, settings)) {
+            Some(last) => Some(Arc::clone(last)),
+            None => self.shared.interner.repeated(read, types, settings),
         }
     }
 
