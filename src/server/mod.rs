@@ -251,10 +251,13 @@ struct Gateway {
 
 impl Gateway {
     /// Serves one client, from accept to close.
-    async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+    fn serve(self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send {
         // Boxed, so that what start-up needs is given back before the session idles along.
-        if let Some((session, _places)) = Box::pin(self.open(stream, peer)).await {
-            session.serve().await;
+        let opening = Box::pin(self.open(stream, peer));
+        async move {
+            if let Some((session, _places)) = opening.await {
+                session.serve().await;
+            }
         }
     }
 

@@ -53,10 +53,10 @@ impl Session {
                 self.tell_own(read, &told);
                 return Ok(());
             }
-            Err(error) => return self.refuse(error).await,
+            Err(error) => return Box::pin(self.refuse(error)).await,
         }
         let flight = match plan {
-            Plan::Fail(error) => return self.refuse(error).await,
+            Plan::Fail(error) => return Box::pin(self.refuse(error)).await,
             Plan::Cached => match self.seek(read, NO_TYPES, NO_ARGUMENTS).await? {
                 Sought::Entry(entry) => {
                     self.client.out.extend_from_slice(entry.whole());
@@ -155,7 +155,7 @@ impl Session {
         frames: &[Frame],
         end: Option<Action>,
     ) -> Result<(), GatewayError> {
-        let mut translated = self.translate(frames).await?;
+        let mut translated = Box::pin(self.translate(frames)).await?;
         if let Some(end) = end {
             if matches!(end, Action::Sync) {
                 self.phase = Phase::Ready;
