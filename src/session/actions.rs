@@ -8,12 +8,14 @@ use bytes::{Bytes, BytesMut};
 use super::effect::Effect;
 use super::ledger::{Errand, Ledger, Named, Owed, Pass};
 use super::prepared::Statement;
+use super::restore::put_restore;
 use super::state::{Block, State};
 use crate::cache::NO_ARGUMENTS;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::kind::{Kind, TransactionModes};
 use crate::upstream::connection::Connection;
 use crate::upstream::prepared::upstream_name;
+use crate::upstream::settings::Settings;
 use crate::wire::backend::PARSE_COMPLETE;
 use crate::wire::frontend::{
     put_bind, put_execute, put_flush, put_parse, put_query, put_sync, put_target,
@@ -142,16 +144,21 @@ impl Action {
         }
     }
 
+    /// What its success means for the session.
+    #[must_use]
+    pub fn effect(&self) -> Option<&Effect> {
+        match self {
+            Self::Execute { effect, .. }
+            | Self::Late { effect, .. }
+            | Self::Simple { effect, .. } => effect.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Whether it is a PREPARE of that name.
     #[must_use]
     pub fn prepares_by_sql(&self, name: &str) -> bool {
-        let (Self::Execute { effect, .. }
-        | Self::Late { effect, .. }
-        | Self::Simple { effect, .. }) = self
-        else {
-            return false;
-        };
-        matches!(effect.as_deref(), Some(Effect::SqlPrepared(prepared)) if prepared == name)
+        matches!(self.effect(), Some(Effect::SqlPrepared(prepared)) if prepared == name)
     }
 }
 
@@ -162,14 +169,24 @@ pub fn put_lead_in(
     ledger: &mut Ledger,
     out: &mut BytesMut,
 ) {
-    for text in state.settings().difference(&connection.carried) {
+    // Amid a block there is nothing to set, and in a failed one nothing could be.
+    let is_amid = connection.status != b'I';
+    let texts = if is_amid { Vec::new() } else { state.settings().difference(&connection.carried) };
+    for text in texts {
         put_query(out, &text);
         // Any `Query` ends the unnamed statement.
         connection.unnamed = None;
         ledger.owe(Owed::Errand(Errand::Settings));
     }
     if let Block::Deferred(modes) = state.block() {
-        put_query(out, modes.begin_sql().as_bytes());
+        let mut begin = modes.begin_sql();
+        if state.is_chained() && modes != TransactionModes::default() {
+            begin.push_str("; COMMIT AND CHAIN");
+        }
+        if state.has_read_ahead() {
+            begin.push_str("; SELECT 1");
+        }
+        put_query(out, begin.as_bytes());
         connection.unnamed = None;
         ledger.owe(Owed::Errand(Errand::Begin));
     }
@@ -194,9 +211,11 @@ pub fn put_renewal(
     }
 }
 
-/// Appends `actions` as messages, and owes their replies.
+/// Appends `actions` as messages, and owes their replies. What goes back to its default on the
+/// connection goes on to what it was at the session's `startup`.
 pub fn put(
     actions: &[Action],
+    startup: &Settings,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
@@ -257,6 +276,9 @@ pub fn put(
                 ledger.owe(Owed::Sync);
             }
             Action::Flush => put_flush(out),
+        }
+        for restore in action.effect().map(|effect| effect.restore(startup)).unwrap_or_default() {
+            put_restore(restore, connection, ledger, out);
         }
     }
 }

@@ -59,6 +59,7 @@ impl Session {
             Plan::Fail(error) => return Box::pin(self.refuse(error)).await,
             Plan::Cached => match self.seek(read, NO_TYPES, NO_ARGUMENTS).await? {
                 Sought::Entry(entry) => {
+                    self.state.on_hit();
                     self.client.out.extend_from_slice(entry.whole());
                     backend::put_ready(&mut self.client.out, self.state.block().status());
                     return Ok(());
@@ -140,6 +141,7 @@ impl Session {
                 GatewayError::Refused(refusal) if refusal.position().is_some() => {
                     GatewayError::Refused(refusal)
                 }
+                GatewayError::UnknownSavepoint(name) => GatewayError::UnknownSavepoint(name),
                 _ => GatewayError::InFailedBlock,
             },
             _ => error,
@@ -180,6 +182,7 @@ impl Session {
         };
         match self.seek(read, &portal.statement.types, arguments).await? {
             Sought::Entry(entry) => {
+                self.state.on_hit();
                 self.tell_entry(&translated.actions, &entry);
                 Ok(())
             }
@@ -245,7 +248,7 @@ impl Session {
         if !self.is_unsynced {
             actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
         }
-        actions::put(actions, lease, &mut self.ledger, &mut out);
+        actions::put(actions, self.state.startup(), lease, &mut self.ledger, &mut out);
         lease.out = out;
         self.is_unsynced = !matches!(actions.last(), Some(Action::Sync));
         self.pay();

@@ -12,15 +12,24 @@ pub enum Effect {
     /// A block begins.
     Begin(TransactionModes),
     /// A block ends; whether it committed, the tag says.
-    End,
+    End {
+        /// The next begins with it, in the same modes.
+        is_chained: bool,
+    },
+    /// A savepoint was made.
+    Savepoint(String),
+    /// A savepoint was released.
+    Release(String),
     /// A savepoint was gone back to.
-    RollbackTo,
+    RollbackTo(String),
     /// Settings change.
     Settings(Vec<Change>),
     /// Settings change if, and only if, the statement returned a row.
     SettingsIfRow(Vec<Change>),
-    /// A setting changes until the transaction's end.
-    Local,
+    /// One and the other.
+    All(Vec<Self>),
+    /// Settings change until the transaction's end; the names of those that go to their default.
+    Local(Vec<String>),
     /// The transaction's isolation changes.
     Isolation {
         /// To one snapshot for all its statements.
@@ -80,8 +89,12 @@ impl Effect {
     pub fn of(kind: &Kind, parameter: impl Fn(u16) -> Parameter) -> Option<Self> {
         match kind {
             Kind::Begin(modes) => Some(Self::Begin(*modes)),
-            Kind::Commit { .. } | Kind::Rollback { .. } => Some(Self::End),
-            Kind::RollbackTo { .. } => Some(Self::RollbackTo),
+            Kind::Commit { chain } | Kind::Rollback { chain } => {
+                Some(Self::End { is_chained: *chain })
+            }
+            Kind::Savepoint { name } => Some(Self::Savepoint(identifier(name))),
+            Kind::Release { name } => Some(Self::Release(identifier(name))),
+            Kind::RollbackTo { name } => Some(Self::RollbackTo(identifier(name))),
             Kind::Set(change) => Some(Self::of_setting(change, parameter)),
             Kind::Declare { name, hold: true } => Some(Self::HeldCursor(name.clone())),
             Kind::CloseCursor { name } => Some(Self::CursorClosed(name.clone())),
@@ -92,26 +105,48 @@ impl Effect {
         }
     }
 
+    fn of_calls(calls: &[SetConfig], is_sure: bool, parameter: impl Fn(u16) -> Parameter) -> Self {
+        let lasting = || calls.iter().filter(|call| !call.local);
+        let changes =
+            lasting().map(|call| set_config(call, &parameter)).collect::<Option<Vec<_>>>();
+        let is_default = |call: &&SetConfig| match call.value {
+            ConfigValue::Parameter(number) => call.local && parameter(number) == Parameter::Null,
+            ConfigValue::Constant { .. } => false,
+        };
+        let defaults: Vec<_> =
+            calls.iter().filter(is_default).map(|call| call.name.clone()).collect();
+        match (changes, is_sure) {
+            (None, _) => Self::UnknownSettings(lasting().map(|call| call.name.clone()).collect()),
+            (Some(changes), _) if changes.is_empty() => Self::Local(defaults),
+            (Some(changes), true) if !defaults.is_empty() => {
+                Self::All(vec![Self::Local(defaults), Self::Settings(changes)])
+            }
+            (Some(changes), true) => Self::Settings(changes),
+            (Some(changes), false) => Self::SettingsIfRow(changes),
+        }
+    }
+
     fn of_setting(change: &SettingChange, parameter: impl Fn(u16) -> Parameter) -> Self {
         match change {
             SettingChange::Set(assignment) => Self::Settings(vec![Change::Set(
                 assignment.name.clone(),
                 Bytes::copy_from_slice(&assignment.replay),
             )]),
-            SettingChange::SetLocal { .. } => Self::Local,
+            SettingChange::SetLocal { name, .. } if is_mode(name) => {
+                Self::Isolation { is_snapshot: true }
+            }
+            SettingChange::SetLocal { name, is_default } => {
+                Self::Local(is_default.then(|| name.clone()).into_iter().collect())
+            }
             SettingChange::Reset { name } => Self::Settings(vec![Change::Reset(name.clone())]),
             SettingChange::ResetAll => Self::Settings(vec![Change::ResetAll]),
             SettingChange::SetConfig { calls, sure } => {
-                let lasting = || calls.iter().filter(|call| !call.local);
-                let changes =
-                    lasting().map(|call| set_config(call, &parameter)).collect::<Option<Vec<_>>>();
-                match (changes, *sure) {
-                    (None, _) => {
-                        Self::UnknownSettings(lasting().map(|call| call.name.clone()).collect())
-                    }
-                    (Some(changes), _) if changes.is_empty() => Self::Local,
-                    (Some(changes), true) => Self::Settings(changes),
-                    (Some(changes), false) => Self::SettingsIfRow(changes),
+                let is_mode = calls.iter().any(|call| is_mode(&call.name));
+                let mode = is_mode.then_some(Self::Isolation { is_snapshot: true });
+                match (mode, Self::of_calls(calls, *sure, parameter)) {
+                    (Some(mode), Self::Local(_)) => mode,
+                    (Some(mode), other) => Self::All(vec![mode, other]),
+                    (None, other) => other,
                 }
             }
             SettingChange::Transaction(modes) => {
@@ -125,6 +160,42 @@ impl Effect {
             ),
         }
     }
+}
+
+impl Change {
+    /// Whether it says what `name` is.
+    #[must_use]
+    pub fn is_about(&self, name: &str) -> bool {
+        match self {
+            Self::Set(own, _) | Self::Reset(own) => own == name,
+            Self::ResetAll => true,
+        }
+    }
+
+    /// Whether nothing of `earlier` is left after this.
+    #[must_use]
+    pub fn covers(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::ResetAll, _) => true,
+            (Self::Set(name, _) | Self::Reset(name), Self::Set(other, _) | Self::Reset(other)) => {
+                name == other
+            }
+            (_, Self::ResetAll) => false,
+        }
+    }
+}
+
+/// A name as PostgreSQL keeps it: no longer than this.
+fn identifier(name: &str) -> String {
+    name.get(..name.floor_char_boundary(IDENTIFIER_BYTES_MAX)).unwrap_or_default().to_owned()
+}
+
+/// The longest name in a PostgreSQL that was built as usual, in bytes.
+const IDENTIFIER_BYTES_MAX: usize = 63;
+
+/// Whether it says which rows the transaction sees, to whichever value.
+fn is_mode(name: &str) -> bool {
+    matches!(name, "transaction_isolation" | "transaction_snapshot")
 }
 
 /// The change that a call makes; `None` where that cannot be told.
@@ -143,6 +214,13 @@ fn set_config(call: &SetConfig, parameter: impl Fn(u16) -> Parameter) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_as_long_as_postgresql_keeps_it() {
+        assert_eq!(identifier("s"), "s");
+        assert_eq!(identifier(&"s".repeat(70)), "s".repeat(63));
+        assert_eq!(identifier(&"é".repeat(40)), "é".repeat(31));
+    }
 
     #[test]
     fn what_a_parameter_of_another_type_sets_is_unknown() {

@@ -28,6 +28,9 @@ pub enum Owed {
     DescribePortal(Pass),
     /// An `Execute`, and what its success means for the session.
     Execute(Option<Box<Effect>>),
+    /// A statement of the gateway's own amid the client's, and what its success means: its rows
+    /// are swallowed.
+    Restore(Option<Box<Effect>>),
     /// A `Close`, and the number of the statement if it is one of the gateway's named ones.
     Close(Pass, Option<u64>),
     /// A `Sync`.
@@ -177,6 +180,8 @@ impl Ledger {
                 let is_relayed = *pass == Pass::Relay;
                 self.ends(is_relayed)
             }
+            (Owed::Restore(_), b'D') => Step::Amid(false),
+            (Owed::Restore(_), b'C') => self.ends(false),
             (Owed::Execute(_), b'D' | b'd' | b'H' | b'c') => Step::Amid(true),
             (Owed::Execute(_), b'C' | b'I' | b's') => self.ends(true),
             (Owed::Sync, b'Z') => {

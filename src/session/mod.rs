@@ -7,7 +7,7 @@
 //! | Part | Is | Pure |
 //! | --- | --- | --- |
 //! | [`plan`] | the policy, one `match` | yes |
-//! | [`state`], [`pins`] | the memory, changed by events | yes |
+//! | [`state`], [`changes`], [`pins`] | the memory, changed by events | yes |
 //! | [`ledger`] | which replies are owed | yes |
 //! | [`prepared`], [`portals`] | the client's names for things | yes |
 //! | [`actions`] | what an exchange comes to, and its bytes | yes |
@@ -18,11 +18,13 @@ pub mod about;
 pub mod actions;
 mod answer;
 mod cached;
+pub mod changes;
 pub mod client;
 pub mod config;
 pub mod console;
 pub mod control;
 pub mod effect;
+mod late;
 pub mod ledger;
 mod link;
 pub mod pins;
@@ -30,6 +32,7 @@ pub mod plan;
 pub mod portals;
 pub mod prepared;
 mod relay;
+pub mod restore;
 pub mod seen;
 pub mod shared;
 pub mod show;

@@ -239,7 +239,7 @@ mod tests {
         let mut carried = Settings::default();
         let effects = [
             (Effect::Isolation { is_snapshot: true }, "snapshot_block"),
-            (Effect::Local, "settings_in_block"),
+            (Effect::Local(Vec::new()), "settings_in_block"),
             (Effect::Settings(vec![Change::ResetAll]), "settings_in_block"),
         ];
         for (effect, label) in effects {

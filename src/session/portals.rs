@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::prepared::Statement;
 use crate::sql::analyze::ReadStatement;
-use crate::sql::kind::Kind;
+use crate::sql::kind::{ConfigValue, Kind, SettingChange};
+use crate::sql::replay::value_of;
+use crate::upstream::settings::Settings;
 
 /// A bound statement.
 #[derive(Clone, Debug)]
@@ -40,6 +42,25 @@ impl Portal {
         }
     }
 
+    /// Puts the settings of `startup` in place of NULL, by which `set_config` goes back to the
+    /// default: on a connection it is another.
+    pub fn fill_in(&mut self, startup: &Settings) {
+        let Some(read) = self.statement.read.as_ref().filter(|_| !startup.is_empty()) else {
+            return;
+        };
+        let Kind::Set(SettingChange::SetConfig { calls, .. }) = read.kind() else { return };
+        let filled = calls.iter().fold(self.tail.clone(), |tail, call| {
+            let ConfigValue::Parameter(number) = call.value else { return tail };
+            let own = Self { statement: Arc::clone(&self.statement), tail: tail.clone() };
+            match (own.parameter(number), startup.replay(&call.name).and_then(|own| value_of(own)))
+            {
+                (Parameter::Null, Some(value)) => with_value(&tail?, number, &value),
+                _ => tail,
+            }
+        });
+        self.tail = filled.or(self.tail.take());
+    }
+
     /// What of it is kept beyond the batch that bound it.
     fn kept(self) -> Self {
         let may_set = |read: &ReadStatement| matches!(read.kind(), Kind::Set(_));
@@ -67,6 +88,17 @@ fn value(tail: &Bytes, number: u16) -> Option<Bytes> {
         }
     }
     None
+}
+
+/// The same `Bind` with `value` for parameter `number`, which is NULL.
+fn with_value(tail: &Bytes, number: u16, value: &[u8]) -> Option<Bytes> {
+    let mut at = 2 + usize::from(int16(tail, 0)?) * 2 + 2;
+    for _ in 1..number {
+        at += 4 + usize::try_from(int32(tail, at)?).unwrap_or(0);
+    }
+    let length = i32::try_from(value.len()).ok()?;
+    let (before, null) = tail.split_at_checked(at)?;
+    Some([before, &length.to_be_bytes(), value, null.get(4..)?].concat().into())
 }
 
 /// A bound parameter, as far as it matters here.
@@ -169,6 +201,17 @@ mod tests {
             };
             assert_eq!(portal.parameter(1) != Parameter::Unknown, is_known, "{oid}");
         }
+    }
+
+    #[test]
+    fn a_null_is_replaced_in_its_place() {
+        let tail = Bytes::from_static(b"\0\0\0\x02\0\0\0\x01x\xff\xff\xff\xff\0\0");
+        let filled = with_value(&tail, 2, b"hi").unwrap();
+        assert_eq!(&filled[..], b"\0\0\0\x02\0\0\0\x01x\0\0\0\x02hi\0\0");
+        assert_eq!(value(&filled, 2).as_deref(), Some(&b"hi"[..]));
+        let tail = Bytes::from_static(b"\0\x01\0\0\0\x01\xff\xff\xff\xff\0\0");
+        let filled = with_value(&tail, 1, b"").unwrap();
+        assert_eq!(&filled[..], b"\0\x01\0\0\0\x01\0\0\0\0\0\0");
     }
 
     #[test]

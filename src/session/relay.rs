@@ -13,6 +13,7 @@ use crate::error::GatewayError;
 use crate::sqlstate::SqlState;
 use crate::upstream::pool::Lease;
 use crate::upstream::prepared::UPSTREAM_NAME_PREFIX;
+use crate::upstream::settings::Settings;
 use crate::wire::backend;
 use crate::wire::error_response::{field, put_renamed, put_shifted};
 use crate::wire::frame::{self, HEADER_BYTES, Header};
@@ -117,7 +118,7 @@ impl Session {
             b'A' => return Ok(()),
             b'N' => {
                 self.on_notice();
-                if !matches!(self.ledger.front(), None | Some(Owed::Errand(_))) {
+                if !matches!(self.ledger.front(), None | Some(Owed::Errand(_) | Owed::Restore(_))) {
                     self.client.out.extend_from_slice(message);
                     // A hit would have to tell it too, in its place.
                     self.void_tee();
@@ -212,6 +213,7 @@ impl Session {
             Owed::Execute(Some(effect)) if matches!(tag, b'C' | b's') => {
                 self.on_effect(*effect, body);
             }
+            Owed::Restore(Some(effect)) => self.on_effect(*effect, body),
             Owed::Errand(Errand::Settings) => {
                 if let Some(lease) = &mut self.link {
                     lease.carried = self.state.settings().clone();
@@ -316,7 +318,13 @@ impl Session {
             message,
             "the upstream refused the gateway's own request"
         );
-        match field(body, b'C') == Some(SqlState::QUERY_CANCELED.as_str().as_bytes()) {
+        let is_cancel = field(body, b'C') == Some(SqlState::QUERY_CANCELED.as_str().as_bytes());
+        let carried = self.link.as_ref().map(|lease| &lease.carried);
+        match is_cancel {
+            // Or somebody else's time limit, which it was about to lift. A cancel comes again.
+            true if errand == Errand::Settings && carried.is_some_and(Settings::limits_time) => {
+                self.lost()
+            }
             // The client's cancel came before its statement began.
             true => GatewayError::CancelledWaiting,
             false => GatewayError::SettingsNotReplayed(message),

@@ -3,8 +3,11 @@
 //! Each `on_*` method is one event, and they are the only writers: a reader of this file has
 //! seen every transition there is.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
+use super::changes::Changes;
 use super::effect::{Change, Effect};
 use super::pins::{PinReason, Pins, Told};
 use crate::sql::kind::TransactionModes;
@@ -45,10 +48,16 @@ pub struct State {
     startup: Settings,
     settings: Settings,
     /// Changes of settings within the open transaction, not yet committed.
-    changes: Vec<Change>,
+    changes: Changes,
     /// Whether the open transaction reads one snapshot, as far as its statements say.
     is_snapshot: bool,
+    /// Whether the deferred block has read, from the cache.
+    has_read_ahead: bool,
+    /// Whether the deferred block was chained to another.
+    is_chained: bool,
     has_local_settings: bool,
+    /// Those of them that are hidden behind their default.
+    local_defaults: BTreeSet<String>,
     pins: Pins,
     has_new_date_style: bool,
     has_failed: bool,
@@ -62,9 +71,12 @@ impl State {
             block: Block::None,
             settings: startup.clone(),
             startup,
-            changes: Vec::new(),
+            changes: Changes::default(),
             is_snapshot: false,
+            has_read_ahead: false,
+            is_chained: false,
             has_local_settings: false,
+            local_defaults: BTreeSet::new(),
             pins: Pins::default(),
             has_new_date_style: false,
             has_failed: false,
@@ -83,6 +95,12 @@ impl State {
         &self.settings
     }
 
+    /// The settings of start-up.
+    #[must_use]
+    pub const fn startup(&self) -> &Settings {
+        &self.startup
+    }
+
     /// Whether the open transaction reads one snapshot.
     #[must_use]
     pub fn is_snapshot(&self) -> bool {
@@ -90,15 +108,29 @@ impl State {
         self.block != Block::None && (self.is_snapshot || default.is_some())
     }
 
+    /// Whether the deferred block was chained to another: an error then leaves it its modes.
+    #[must_use]
+    pub const fn is_chained(&self) -> bool {
+        self.is_chained
+    }
+
+    /// Whether the block has read before the upstream heard of it: its modes can be set no more.
+    #[must_use]
+    pub const fn has_read_ahead(&self) -> bool {
+        self.has_read_ahead
+    }
+
     /// Whether the client's text is UTF-8, as far as its settings say.
     #[must_use]
     pub fn is_utf8(&self) -> bool {
-        let is_encoding = |change: &Change| match change {
-            Change::Set(name, _) | Change::Reset(name) => name == "client_encoding",
-            Change::ResetAll => true,
-        };
         let is_named_utf8 =
             |replay: &Bytes| replay.windows(3).any(|word| word.eq_ignore_ascii_case(b"utf"));
+        let is_reset_to_utf8 = self.startup.replay("client_encoding").is_none_or(is_named_utf8);
+        let is_encoding = |change: &Change| match change {
+            Change::Set(name, replay) => name == "client_encoding" && !is_named_utf8(replay),
+            Change::Reset(name) => name == "client_encoding" && !is_reset_to_utf8,
+            Change::ResetAll => !is_reset_to_utf8,
+        };
         !self.changes.iter().any(is_encoding)
             && !self.has_local_settings
             && !self.pins.has_unknown_settings()
@@ -133,14 +165,28 @@ impl State {
     pub fn on_deferred(&mut self, modes: TransactionModes) {
         self.block = Block::Deferred(modes);
         self.is_snapshot = modes.is_snapshot();
+        self.has_read_ahead = false;
+        self.is_chained = false;
+    }
+
+    fn on_chained(&mut self, modes: TransactionModes) {
+        self.on_deferred(modes);
+        self.is_chained = true;
+    }
+
+    /// A read was answered from the cache.
+    pub fn on_hit(&mut self) {
+        self.has_read_ahead |= matches!(self.block, Block::Deferred(_));
     }
 
     /// A deferred block ended without ever having been upstream; AND CHAIN begins the next.
     pub fn on_deferred_end(&mut self, is_chained: bool) {
         match self.block {
-            Block::Deferred(modes) | Block::DeferredFailed(modes) if is_chained => {
-                self.on_deferred(modes);
-            }
+            Block::Deferred(modes) if is_chained => self.on_chained(modes),
+            // What was chained before keeps them, as its server would.
+            Block::DeferredFailed(modes) if is_chained && self.is_chained => self.on_chained(modes),
+            // As in PostgreSQL, an error took the modes with it.
+            Block::DeferredFailed(_) if is_chained => self.on_deferred(TransactionModes::default()),
             _ => {
                 self.block = Block::None;
                 self.is_snapshot = false;
@@ -166,25 +212,37 @@ impl State {
     pub fn on_effect(&mut self, effect: Effect, tag: &[u8], carried: &mut Settings) {
         match effect {
             Effect::Begin(modes) => self.is_snapshot |= modes.is_snapshot(),
-            Effect::End if tag == b"COMMIT" => self.on_commit(carried),
-            Effect::End => self.on_rollback(),
-            // Which changes came after the savepoint is not known here.
-            Effect::RollbackTo => {
-                self.pins.on_told(self.changes.iter().map(Change::maybe_done));
+            Effect::End { is_chained } => {
+                let is_snapshot = self.is_snapshot && is_chained;
+                match tag {
+                    b"COMMIT" => self.on_commit(carried),
+                    _ => self.on_rollback(),
+                }
+                self.is_snapshot = is_snapshot;
             }
+            Effect::Savepoint(name) => self.changes.on_savepoint(name),
+            Effect::Release(name) => self.changes.on_released(&name),
+            Effect::RollbackTo(name) => self.on_rolled_back_to(&name),
+            // A portal that is executed again runs nothing again.
+            Effect::Settings(_) if tag == b"SELECT 0" => {}
             // OFFSET may have thrown away a row whose function ran.
             Effect::SettingsIfRow(changes) if tag == b"SELECT 0" => {
                 self.pins.on_told(changes.iter().map(Change::maybe_done));
             }
-            Effect::Settings(changes) | Effect::SettingsIfRow(changes) => {
-                self.pins.on_told(changes.iter().map(Change::done));
-                self.changes.extend(changes);
-            }
+            Effect::Settings(changes) | Effect::SettingsIfRow(changes) => self.on_set(changes),
             Effect::UnknownSettings(names) => {
                 self.pins.on_told(names.into_iter().map(Told::Unknown));
             }
+            Effect::All(effects) => {
+                for effect in effects {
+                    self.on_effect(effect, tag, carried);
+                }
+            }
             Effect::Unknown => self.pins.on_told([Told::AnyUnknown]),
-            Effect::Local => self.has_local_settings = true,
+            Effect::Local(defaults) => {
+                self.has_local_settings = true;
+                self.local_defaults.extend(defaults);
+            }
             Effect::Isolation { is_snapshot } => self.is_snapshot |= is_snapshot,
             Effect::SqlPrepared(name) => self.pins.on_sql_prepared(name),
             Effect::SqlDeallocated(name) => self.pins.on_sql_deallocated(name.as_deref()),
@@ -192,8 +250,47 @@ impl State {
             Effect::CursorClosed(name) => self.pins.on_closed(name.as_deref()),
             Effect::Discarded => {
                 *carried = Settings::default();
+                let hidden = std::mem::take(&mut self.local_defaults);
                 self.on_discarded();
+                self.pins.on_told(hidden.into_iter().map(Told::Unknown));
             }
+        }
+    }
+
+    fn on_set(&mut self, changes: Vec<Change>) {
+        self.pins.on_told(changes.iter().map(Change::done));
+        if changes.contains(&Change::ResetAll) {
+            // What SET LOCAL … TO DEFAULT hides is left out, and comes back at the end.
+            self.pins.on_told(self.local_defaults.iter().cloned().map(Told::Unknown));
+        }
+        self.changes.on_changed(changes);
+        if !self.is_utf8() {
+            self.pins.on_told(self.obscure_settings().into_iter().map(Told::Unknown));
+        }
+    }
+
+    /// The settings with text beyond ASCII: what was set in one encoding cannot be set again in
+    /// another.
+    fn obscure_settings(&self) -> Vec<String> {
+        let is_covered = |name: &str| self.changes.iter().any(|change| change.is_about(name));
+        let changed = self.changes.iter().filter_map(|change| match change {
+            Change::Set(name, replay) => Some((name.as_str(), replay)),
+            _ => None,
+        });
+        let set = self.settings.iter().filter(|(name, _)| !is_covered(name));
+        let is_obscure = |(_, replay): &(&str, &Bytes)| !replay.is_ascii();
+        set.chain(changed).filter(is_obscure).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn on_rolled_back_to(&mut self, savepoint: &str) {
+        match self.changes.on_rolled_back_to(savepoint) {
+            // Which changes came behind it is not known.
+            None => self.pins.on_told(self.changes.iter().map(Change::maybe_done)),
+            // What was known by them is not.
+            Some(undone) if self.pins.has_unknown_settings() => {
+                self.pins.on_told(undone.iter().map(Change::maybe_done));
+            }
+            Some(_) => {}
         }
     }
 
@@ -248,7 +345,7 @@ impl State {
     }
 
     fn on_commit(&mut self, carried: &mut Settings) {
-        for change in std::mem::take(&mut self.changes) {
+        for change in self.changes.take() {
             match change {
                 Change::Set(name, replay) => {
                     self.has_new_date_style |= name == "datestyle";
@@ -270,7 +367,7 @@ impl State {
     }
 
     fn on_rollback(&mut self) {
-        self.changes.clear();
+        self.changes.take();
         self.pins.on_rollback();
         self.on_transaction_end();
     }
@@ -278,6 +375,7 @@ impl State {
     fn on_transaction_end(&mut self) {
         self.is_snapshot = false;
         self.has_local_settings = false;
+        self.local_defaults.clear();
     }
 }
 

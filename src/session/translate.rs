@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::actions::Action;
 use super::effect::Effect;
+use super::late::{ends_block, is_barred, is_late, put_description};
 use super::ledger::{Named, Pass};
 use super::plan::{self, Knower, Plan, View};
 use super::portals::Portal;
@@ -21,8 +22,7 @@ use crate::sql::analyze::{Analysis, ReadStatement, Script};
 use crate::sql::kind::{Discard, GatewayCommand, Kind};
 use crate::sql::refusal::Refusal;
 use crate::wire::backend::{
-    BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE, TextTable,
-    put_command_complete,
+    BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, PARSE_COMPLETE, TextTable, put_command_complete,
 };
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, Bind, BodyError, Execute, Parse, Target};
@@ -74,7 +74,9 @@ impl Session {
             b'P' => {
                 let parse = frontend::parse(&frame.body).map_err(bad)?;
                 let is_unnamed = parse.name.is_empty();
-                let action = self.on_parse(parse, &translated.actions).await;
+                let has_failed = self.block_has_failed(&translated.actions);
+                let before = &translated.actions;
+                let action = self.on_parse(parse, has_failed, before).await;
                 if action.is_err() && is_unnamed {
                     // As in PostgreSQL, which drops it before it reads what is to replace it.
                     self.prepared.on_closed(b"");
@@ -83,7 +85,8 @@ impl Session {
             }
             b'B' => {
                 let bind = frontend::bind(&frame.body).map_err(bad)?;
-                let action = self.on_bind(bind)?;
+                let has_failed = self.block_has_failed(&translated.actions);
+                let action = self.on_bind(bind, has_failed)?;
                 translated.actions.push(self.in_block(action)?);
             }
             b'D' => {
@@ -111,14 +114,13 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a failed block bars a statement that the gateway would prepare by itself.
-    fn is_barred(&self, kind: &Kind) -> bool {
-        let has_failed = matches!(self.state.block(), Block::Failed | Block::DeferredFailed(_));
-        has_failed
-            && matches!(
-                kind,
-                Kind::Begin(_) | Kind::Deallocate { .. } | Kind::Discard(_) | Kind::Gateway(_)
-            )
+    /// Whether the block has failed, and nothing `before` in the batch brings it to an end.
+    fn block_has_failed(&self, before: &[Action]) -> bool {
+        let ends = |action: &Action| {
+            matches!(action.effect(), Some(Effect::End { .. } | Effect::RollbackTo(_)))
+        };
+        matches!(self.state.block(), Block::Failed | Block::DeferredFailed(_))
+            && !before.iter().any(ends)
     }
 
     /// A block that failed before the upstream heard of it takes nothing but its end.
@@ -130,10 +132,12 @@ impl Session {
         }
     }
 
-    async fn on_parse(&mut self, parse: Parse, before: &[Action]) -> Result<Action, GatewayError> {
-        if self.prepared.is_named(&parse.name) {
-            return Err(GatewayError::DuplicateStatement(text_of(&parse.name)));
-        }
+    async fn on_parse(
+        &mut self,
+        parse: Parse,
+        has_failed: bool,
+        before: &[Action],
+    ) -> Result<Action, GatewayError> {
         let analysis = match self.shared.analyze_script(&parse.text).await {
             Script::One(analysis) => analysis,
             Script::Many(_) => Analysis::Refused(Refusal::MultipleStatements),
@@ -146,15 +150,20 @@ impl Session {
             }
             Analysis::Refused(refusal) => return Err(GatewayError::Refused(refusal)),
         };
-        if read.as_ref().is_some_and(|read| self.is_barred(read.kind())) {
+        if has_failed && read.as_ref().is_some_and(|read| is_barred(read.kind())) {
             return Err(GatewayError::InFailedBlock);
+        }
+        if self.prepared.is_named(&parse.name) {
+            return Err(match has_failed && !read.as_ref().is_some_and(ends_block) {
+                true => GatewayError::InFailedBlock,
+                false => GatewayError::DuplicateStatement(text_of(&parse.name)),
+            });
         }
         let is_named = !parse.name.is_empty();
         let bytes_max = self.shared.config.prepared_bytes_max;
         if is_named && self.prepared.bytes() + parse.text.len() > bytes_max {
             return Err(GatewayError::PreparedTooLarge { bytes_max });
         }
-        let has_failed = matches!(self.state.block(), Block::Failed | Block::DeferredFailed(_));
         let statement = match (is_named, read) {
             // Nothing is taken for granted where PostgreSQL would refuse to parse.
             (true, read) if has_failed => Statement::named(read, parse.types),
@@ -202,7 +211,7 @@ impl Session {
         }
     }
 
-    fn on_bind(&mut self, bind: Bind) -> Result<Action, GatewayError> {
+    fn on_bind(&mut self, bind: Bind, has_failed: bool) -> Result<Action, GatewayError> {
         let Bind { portal, statement: name, tail } = bind;
         let Some(statement) = self.prepared.statement(&name) else {
             return match str::from_utf8(&name) {
@@ -214,7 +223,12 @@ impl Session {
                 _ => Err(GatewayError::UnknownStatement(text_of(&name))),
             };
         };
-        let bound = Portal { statement: Arc::clone(&statement), tail: Some(tail.clone()) };
+        if has_failed && statement.read.as_ref().is_none_or(|read| is_barred(read.kind())) {
+            return Err(GatewayError::InFailedBlock);
+        }
+        let mut bound = Portal { statement: Arc::clone(&statement), tail: Some(tail) };
+        bound.fill_in(self.state.startup());
+        let tail = bound.tail.clone().unwrap_or_default();
         self.portals.on_asked(portal.clone(), Some(bound));
         Ok(match is_late(&statement) {
             true => Action::Confirm(Named::Portal, BIND_COMPLETE),
@@ -360,35 +374,6 @@ impl Session {
             _ => return Ok(None),
         }
         Ok(Some(out.freeze()))
-    }
-}
-
-/// Whether `Parse`, `Bind` and `Describe` of this statement are answered by the gateway, and
-/// only its execution may concern the upstream: it has no parameters, returns no rows, and
-/// may well need no connection at all.
-fn is_late(statement: &Statement) -> bool {
-    statement.read.as_ref().is_none_or(|read| {
-        matches!(
-            read.kind(),
-            Kind::Begin(_)
-                | Kind::Commit { .. }
-                | Kind::Rollback { .. }
-                | Kind::Deallocate { .. }
-                | Kind::Discard(_)
-                | Kind::Gateway(_)
-        )
-    })
-}
-
-/// The description of what the gateway answers itself.
-fn put_description(statement: &Statement, out: &mut BytesMut) {
-    let table = match statement.read.as_ref().map(ReadStatement::kind) {
-        Some(Kind::Gateway(command)) => show::describe(command),
-        _ => None,
-    };
-    match table {
-        Some(table) => table.put_description(out),
-        None => out.extend_from_slice(&NO_DATA),
     }
 }
 

@@ -71,9 +71,10 @@ impl Session {
             None
             | Some(
                 Effect::Begin(_)
-                | Effect::End
-                | Effect::Settings(_)
-                | Effect::Local
+                | Effect::End { .. }
+                | Effect::Savepoint(_)
+                | Effect::Release(_)
+                | Effect::Local(_)
                 | Effect::Isolation { .. }
                 | Effect::SqlDeallocated(_)
                 | Effect::Discarded,

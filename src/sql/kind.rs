@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::replay::set_sql;
+
 /// A statement's kind, with what a session must know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -209,6 +211,8 @@ pub enum SettingChange {
     SetLocal {
         /// The setting.
         name: String,
+        /// TO DEFAULT.
+        is_default: bool,
     },
     /// RESET, or SET … TO DEFAULT.
     Reset {
@@ -257,7 +261,7 @@ pub struct SetConfig {
 pub enum ConfigValue {
     /// A constant, and the whole statement that sets it again at session level.
     Constant {
-        /// `SELECT pg_catalog.set_config(…, false)`.
+        /// As of [`super::replay`].
         replay: Vec<u8>,
     },
     /// Parameter `$n`, counted from one: Bind has the value. NULL is a RESET.
@@ -268,31 +272,6 @@ impl SetConfig {
     /// The statement that sets this setting to `value`, given as text, at session level.
     #[must_use]
     pub fn replay_with(&self, value: &[u8]) -> Vec<u8> {
-        set_config_sql(&self.name, &quote_literal(value))
+        set_sql(&self.name, value)
     }
-}
-
-/// `SELECT pg_catalog.set_config('name', literal, false)`.
-#[must_use]
-pub(super) fn set_config_sql(name: &str, literal: &[u8]) -> Vec<u8> {
-    let mut sql = b"SELECT pg_catalog.set_config(".to_vec();
-    sql.extend_from_slice(&quote_literal(name.as_bytes()));
-    sql.extend_from_slice(b", ");
-    sql.extend_from_slice(literal);
-    sql.extend_from_slice(b", false)");
-    sql
-}
-
-/// `value` as a plain string constant; right only with `standard_conforming_strings` on.
-fn quote_literal(value: &[u8]) -> Vec<u8> {
-    let mut literal = Vec::with_capacity(value.len() + 2);
-    literal.push(b'\'');
-    for &byte in value {
-        if byte == b'\'' {
-            literal.push(b'\'');
-        }
-        literal.push(byte);
-    }
-    literal.push(b'\'');
-    literal
 }

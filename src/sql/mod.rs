@@ -24,6 +24,7 @@ pub mod memo;
 pub mod proof;
 mod recent;
 pub mod refusal;
+pub mod replay;
 mod set;
 mod set_config;
 pub mod settings;

@@ -6,6 +6,7 @@ use super::commands::transaction_modes;
 use super::cursor::Cursor;
 use super::kind::{Assignment, GatewayCommand, Kind, SettingChange, TransactionModes};
 use super::refusal::Refusal;
+use super::replay::{Constant, of_constant, quoted_setting};
 use super::settings::{self, SettingVerdict};
 use super::tokens::{TokenKind, Tokens};
 
@@ -29,7 +30,7 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
         cursor.end()?;
         check_reset(&name)?;
         return Ok(match local {
-            true => SettingChange::SetLocal { name },
+            true => SettingChange::SetLocal { name, is_default: true },
             false => SettingChange::Reset { name },
         });
     }
@@ -37,7 +38,7 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
     cursor.end()?;
     check(&name, value.as_deref())?;
     Ok(match local || ends_with_transaction(&name) {
-        true => SettingChange::SetLocal { name },
+        true => SettingChange::SetLocal { name, is_default: false },
         false => SettingChange::Set(Assignment { name, replay }),
     })
 }
@@ -110,7 +111,10 @@ fn target(cursor: &mut Cursor<'_>) -> Result<Target, Refusal> {
     let mut replay = b"SET ".to_vec();
     replay.extend_from_slice(quoted_setting(&name).as_bytes());
     replay.extend_from_slice(b" TO ");
-    let mut value = value(cursor, &mut replay)?;
+    let (constant, mut value) = value(cursor, &mut replay)?;
+    if cursor.peek_kind() != Some(TokenKind::Comma) {
+        return Ok(one_value(name, constant, value, replay));
+    }
     while cursor.eat_kind(TokenKind::Comma) {
         replay.extend_from_slice(b", ");
         self::value(cursor, &mut replay)?;
@@ -131,8 +135,8 @@ fn special(cursor: &mut Cursor<'_>, name: &str) -> Result<Target, Refusal> {
         return Ok(Target::Default { name });
     }
     let mut replay = format!("SET {name} TO ").into_bytes();
-    let value = value(cursor, &mut replay)?;
-    Ok(Target::Value { name, value, replay })
+    let (constant, value) = value(cursor, &mut replay)?;
+    Ok(one_value(name, constant, value, replay))
 }
 
 /// `SET TIME ZONE`: a constant, a number, an INTERVAL, LOCAL or DEFAULT.
@@ -142,7 +146,6 @@ fn time_zone(cursor: &mut Cursor<'_>) -> Result<Target, Refusal> {
         return Ok(Target::Default { name });
     }
     let mut replay = b"SET TIME ZONE ".to_vec();
-    let mut value = None;
     if cursor.eat("interval") {
         replay.extend_from_slice(b"INTERVAL");
         // A constant, its precision, and words such as HOUR TO MINUTE.
@@ -158,14 +161,23 @@ fn time_zone(cursor: &mut Cursor<'_>) -> Result<Target, Refusal> {
             replay.extend_from_slice(cursor.tokens().bytes(cursor.at()));
             cursor.skip();
         }
-    } else {
-        value = self::value(cursor, &mut replay)?;
+        return Ok(Target::Value { name, value: None, replay });
     }
-    Ok(Target::Value { name, value, replay })
+    let (constant, value) = value(cursor, &mut replay)?;
+    Ok(one_value(name, constant, value, replay))
+}
+
+/// One value: as a string where it is the same as that, so that equal settings look equal.
+fn one_value(name: String, constant: Constant, value: Option<String>, replay: Vec<u8>) -> Target {
+    let same = value.as_deref().and_then(|value| of_constant(&name, constant, value));
+    Target::Value { name, value, replay: same.unwrap_or(replay) }
 }
 
 /// One constant: a word, a name, a string, or a number with its sign. Its text goes to `replay`.
-fn value(cursor: &mut Cursor<'_>, replay: &mut Vec<u8>) -> Result<Option<String>, Refusal> {
+fn value(
+    cursor: &mut Cursor<'_>,
+    replay: &mut Vec<u8>,
+) -> Result<(Constant, Option<String>), Refusal> {
     let mut sign = String::new();
     for operator in ["+", "-"] {
         if sign.is_empty() && cursor.eat_operator(operator) {
@@ -174,16 +186,20 @@ fn value(cursor: &mut Cursor<'_>, replay: &mut Vec<u8>) -> Result<Option<String>
     }
     let tokens = *cursor.tokens();
     let at = cursor.at();
-    let value = match tokens.kind(at) {
-        Some(TokenKind::Number) => str::from_utf8(tokens.bytes(at)).ok().map(str::to_owned),
-        Some(TokenKind::Word | TokenKind::QuotedName) if sign.is_empty() => tokens.name(at),
-        Some(TokenKind::String) if sign.is_empty() => string_value(&tokens, at),
+    let (constant, value) = match tokens.kind(at) {
+        Some(TokenKind::Number) => {
+            (Constant::Number, str::from_utf8(tokens.bytes(at)).ok().map(str::to_owned))
+        }
+        Some(TokenKind::Word | TokenKind::QuotedName) if sign.is_empty() => {
+            (Constant::Name, tokens.name(at))
+        }
+        Some(TokenKind::String) if sign.is_empty() => (Constant::String, string_value(&tokens, at)),
         _ => return Err(cursor.error()),
     };
     replay.extend_from_slice(sign.as_bytes());
     replay.extend_from_slice(tokens.bytes(at));
     cursor.skip();
-    Ok(value.map(|value| sign + &value))
+    Ok((constant, value.map(|value| sign + &value)))
 }
 
 /// The content of the string at `index`, where no escape or continuation hides it.
@@ -217,26 +233,13 @@ fn setting_name(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
     Ok(name)
 }
 
-/// `name` as it can be written behind SET: every part in quotes that is not a plain word.
-fn quoted_setting(name: &str) -> String {
-    let is_plain = |part: &str| {
-        part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-            && part.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
-    };
-    let quoted = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
-    let parts = name.split('.').map(|part| match is_plain(part) && !part.is_empty() {
-        true => part.to_owned(),
-        false => quoted(part),
-    });
-    parts.collect::<Vec<_>>().join(".")
-}
-
 /// What follows SET TRANSACTION.
 fn transaction(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
     if cursor.eat("snapshot") {
         cursor.expect_kind(TokenKind::String)?;
         cursor.end()?;
-        return Ok(SettingChange::SetLocal { name: "transaction_snapshot".to_owned() });
+        let name = "transaction_snapshot".to_owned();
+        return Ok(SettingChange::SetLocal { name, is_default: false });
     }
     Ok(SettingChange::Transaction(some_transaction_modes(cursor)?))
 }

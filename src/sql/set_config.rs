@@ -1,8 +1,9 @@
 //! `SELECT set_config(…)`: a query that is a change of settings, where that can be told.
 
 use super::cursor::Cursor;
-use super::kind::{ConfigValue, SetConfig, SettingChange, set_config_sql};
+use super::kind::{ConfigValue, SetConfig, SettingChange};
 use super::refusal::Refusal;
+use super::replay::{set_config_sql, set_sql};
 use super::set::{check, ends_with_transaction, string_value};
 use super::tokens::{TokenKind, Tokens};
 
@@ -122,8 +123,12 @@ fn set_config_call(cursor: &mut Cursor<'_>, name: String) -> Result<SetConfig, R
     let at = cursor.at();
     let (value, known) = match tokens.kind(at) {
         Some(TokenKind::String) => {
-            let replay = set_config_sql(&name, tokens.bytes(at));
-            (ConfigValue::Constant { replay }, string_value(&tokens, at))
+            let known = string_value(&tokens, at);
+            let replay = match &known {
+                Some(value) => set_sql(&name, value.as_bytes()),
+                None => set_config_sql(&name, tokens.bytes(at)),
+            };
+            (ConfigValue::Constant { replay }, known)
         }
         Some(TokenKind::Parameter) => {
             let number = tokens.bytes(at).strip_prefix(b"$").and_then(|digits| {

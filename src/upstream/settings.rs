@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::sql::replay::set_sql;
 use crate::sql::settings::is_cache_neutral;
 
 /// Settings that differ from those a fresh connection has.
@@ -59,6 +60,16 @@ impl Settings {
         Arc::make_mut(&mut self.0).cache_key = cache_key;
     }
 
+    /// Those of them whose name `is_wanted`.
+    #[must_use]
+    pub fn only(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
+        let mut only = Self::default();
+        for (name, replay) in self.iter().filter(|(name, _)| is_wanted(name)) {
+            only.on_set(name, Some(replay.clone()));
+        }
+        only
+    }
+
     /// All settings as one key: equal for equal settings, different for different ones.
     #[must_use]
     pub fn to_key(&self) -> Vec<u8> {
@@ -87,58 +98,83 @@ impl Settings {
     /// query of its own; none when they are equal.
     ///
     /// The encoding comes first and alone: the rest of a query is read in the encoding that was
-    /// in force when the query came.
+    /// in force when the query came. A time limit on statements is lifted before all, and set
+    /// behind all: these are not the statements that it is for.
     #[must_use]
     pub fn difference(&self, carried: &Self) -> Vec<BytesMut> {
         if self == carried {
             return Vec::new();
         }
-        let encoding = self.difference_in(carried, |name| name == "client_encoding");
-        let rest = self.difference_in(carried, |name| name != "client_encoding");
-        [encoding, rest].into_iter().filter(|text| !text.is_empty()).collect()
+        let is_rest = |name: &str| !matches!(name, ENCODING | TIME_LIMIT);
+        let mut encoding = BytesMut::new();
+        self.put_reset(carried, TIME_LIMIT, &mut encoding);
+        self.put_difference(carried, |name| name == ENCODING, &mut encoding);
+        let mut rest = BytesMut::new();
+        self.put_difference(carried, is_rest, &mut rest);
+        if let Some(replay) = self.replay(TIME_LIMIT).filter(|_| self.differs(carried, TIME_LIMIT))
+        {
+            put_statement(&mut rest, replay);
+        }
+        let is_one = self.replay(ENCODING) == carried.replay(ENCODING);
+        match is_one {
+            true => {
+                encoding.unsplit(rest);
+                vec![encoding]
+            }
+            false => [encoding, rest].into_iter().filter(|text| !text.is_empty()).collect(),
+        }
     }
 
-    fn difference_in(&self, carried: &Self, is_wanted: impl Fn(&str) -> bool) -> BytesMut {
-        let mut out = BytesMut::new();
+    /// Whether a statement may take only so long.
+    #[must_use]
+    pub fn limits_time(&self) -> bool {
+        self.replay(TIME_LIMIT).is_some()
+    }
+
+    fn differs(&self, other: &Self, name: &str) -> bool {
+        self.replay(name) != other.replay(name)
+    }
+
+    /// Sets `name` back to its default if it is otherwise on the connection, and is to change.
+    fn put_reset(&self, carried: &Self, name: &str, out: &mut BytesMut) {
+        if carried.replay(name).is_some() && self.differs(carried, name) {
+            out.put_slice(b"RESET ");
+            put_name(out, name);
+            out.put_u8(b';');
+        }
+    }
+
+    fn put_difference(&self, carried: &Self, is_wanted: impl Fn(&str) -> bool, out: &mut BytesMut) {
         for (name, _) in carried.iter().filter(|(name, _)| is_wanted(name)) {
-            if self.replay(name).is_none() {
-                out.put_slice(b"RESET ");
-                put_name(&mut out, name);
-                out.put_u8(b';');
+            if self.replay(name).is_none() || IN_PARTS.contains(&name) {
+                self.put_reset(carried, name, out);
             }
         }
         for (name, replay) in self.iter().filter(|(name, _)| is_wanted(name)) {
-            if carried.replay(name) != Some(replay) {
-                out.put_slice(replay);
-                out.put_u8(b';');
+            if self.differs(carried, name) {
+                put_statement(out, replay);
             }
         }
-        out
     }
 }
 
-/// The statement that sets `name` to `value` as a start-up packet would: the value is the
-/// whole setting, lists included.
+const ENCODING: &str = "client_encoding";
+
+const TIME_LIMIT: &str = "statement_timeout";
+
+/// Settings of several parts, of which one can be set and the others stay: as at start-up, what
+/// is not said is the default.
+const IN_PARTS: &[&str] = &["datestyle"];
+
+fn put_statement(out: &mut BytesMut, sql: &[u8]) {
+    out.put_slice(sql);
+    out.put_u8(b';');
+}
+
+/// The statement that sets `name` to `value` as a start-up packet would.
 #[must_use]
 pub fn startup_replay(name: &str, value: &str) -> Bytes {
-    let mut text = BytesMut::from(&b"SELECT pg_catalog.set_config("[..]);
-    put_literal(&mut text, name);
-    text.put_slice(b", ");
-    put_literal(&mut text, value);
-    text.put_slice(b", false)");
-    text.freeze()
-}
-
-/// Appends `text` as a string constant. Every connection has `standard_conforming_strings` on.
-fn put_literal(out: &mut BytesMut, text: &str) {
-    out.put_u8(b'\'');
-    for byte in text.bytes() {
-        match byte {
-            b'\'' => out.put_slice(b"''"),
-            byte => out.put_u8(byte),
-        }
-    }
-    out.put_u8(b'\'');
+    set_sql(name, value.as_bytes()).into()
 }
 
 /// Appends a setting's name, each of its dotted parts quoted.
@@ -191,17 +227,39 @@ mod tests {
     }
 
     #[test]
+    fn a_time_limit_is_lifted_before_all_and_set_behind_all() {
+        let limit = |value| startup_replay("statement_timeout", value);
+        let mut want = settings(&[("work_mem", "SET work_mem TO 1")]);
+        let mut carried = settings(&[("app.x", "SET app.x TO 1")]);
+        want.on_set("statement_timeout", Some(limit("2")));
+        let set = "RESET \"app\".\"x\";SET work_mem TO 1;SET statement_timeout TO '2';";
+        assert_eq!(difference(&want, &carried), set);
+        carried.on_set("statement_timeout", Some(limit("1")));
+        assert_eq!(difference(&want, &carried), format!("RESET \"statement_timeout\";{set}"));
+        carried.on_set("statement_timeout", Some(limit("2")));
+        let kept = "RESET \"app\".\"x\";SET work_mem TO 1;";
+        assert_eq!(difference(&want, &carried), kept);
+        let back = "RESET \"statement_timeout\";RESET \"app\".\"x\";";
+        assert_eq!(difference(&Settings::default(), &carried), back);
+    }
+
+    #[test]
+    fn what_a_setting_of_two_parts_leaves_open_is_the_default() {
+        let (dmy, german) =
+            (startup_replay("datestyle", "DMY"), startup_replay("datestyle", "German"));
+        let [mut want, mut carried] = [(), ()].map(|()| Settings::default());
+        want.on_set("datestyle", Some(dmy));
+        assert_eq!(difference(&want, &carried), "SET datestyle TO 'DMY';");
+        carried.on_set("datestyle", Some(german));
+        assert_eq!(difference(&want, &carried), "RESET \"datestyle\";SET datestyle TO 'DMY';");
+    }
+
+    #[test]
     fn settings_that_cannot_change_a_reply_are_not_in_its_key() {
         let with = settings(&[("application_name", "SET application_name TO x")]);
         assert_eq!(with.cache_key(), Settings::default().cache_key());
         let zone = settings(&[("timezone", "SET timezone TO utc")]);
         assert_ne!(zone.cache_key(), Settings::default().cache_key());
         assert_ne!(zone.to_key(), with.to_key());
-    }
-
-    #[test]
-    fn a_start_up_value_is_quoted_whole() {
-        let replay = startup_replay("search_path", "a, 'b'");
-        assert_eq!(replay, "SELECT pg_catalog.set_config('search_path', 'a, ''b''', false)");
     }
 }

@@ -87,7 +87,8 @@ fn settings_can_be_sent_again() {
             "search_path",
             "SET search_path TO a, 'b c', \"D\"",
         ),
-        ("SET TIME ZONE 'UTC'", "timezone", "SET TIME ZONE 'UTC'"),
+        ("SET TIME ZONE 'UTC'", "timezone", "SET timezone TO 'UTC'"),
+        ("SET TIME ZONE -7.5", "timezone", "SET TIME ZONE -7.5"),
         (
             "SET TIME ZONE INTERVAL '-08:00' HOUR TO MINUTE",
             "timezone",
@@ -96,10 +97,22 @@ fn settings_can_be_sent_again() {
         (
             "SET SESSION extra_float_digits TO - 1",
             "extra_float_digits",
-            "SET extra_float_digits TO -1",
+            "SET extra_float_digits TO '-1'",
         ),
+        (
+            "SET application_name = Some_Word",
+            "application_name",
+            "SET application_name TO 'some_word'",
+        ),
+        ("SET application_name = 'it''s'", "application_name", "SET application_name TO 'it''s'"),
+        ("SET application_name = E'\\x41'", "application_name", "SET application_name TO E'\\x41'"),
+        ("SET work_mem = 010", "work_mem", "SET work_mem TO 010"),
         ("SET NAMES 'UTF8'", "client_encoding", "SET client_encoding TO 'UTF8'"),
-        ("SET \"App\".\"Tenant id\" = '4''2'", "app.tenant id", "SET app.\"tenant id\" TO '4''2'"),
+        (
+            "SET \"App\".\"Tenant id\" = '4''2'",
+            "app.tenant id",
+            "SET \"app\".\"tenant id\" TO '4''2'",
+        ),
     ];
     for (sql, name, expected) in cases {
         assert_eq!(replay(sql), (name.to_owned(), expected.to_owned()), "{sql}");
@@ -137,16 +150,12 @@ fn set_config_is_a_setting() {
         ),
         (
             "SELECT set_config('bytea_output','hex',false) FROM pg_show_all_settings() WHERE name = 'bytea_output'",
-            vec![call(
-                "bytea_output",
-                false,
-                constant("SELECT pg_catalog.set_config('bytea_output', 'hex', false)"),
-            )],
+            vec![call("bytea_output", false, constant("SET bytea_output TO 'hex'"))],
             false,
         ),
         (
             "SELECT current_setting('jit') AS cur, set_config('jit', 'off', 'on') AS new",
-            vec![call("jit", true, constant("SELECT pg_catalog.set_config('jit', 'off', false)"))],
+            vec![call("jit", true, constant("SET jit TO 'off'"))],
             true,
         ),
         (
@@ -159,7 +168,7 @@ fn set_config_is_a_setting() {
         assert_eq!(*read(sql).kind(), Kind::Set(SettingChange::SetConfig { calls, sure }), "{sql}");
     }
     let with = call("app.a", false, ConfigValue::Parameter(1)).replay_with(b"it's");
-    assert_eq!(with, b"SELECT pg_catalog.set_config('app.a', 'it''s', false)");
+    assert_eq!(with, b"SET \"app\".\"a\" TO 'it''s'");
 }
 
 #[test]
@@ -208,7 +217,7 @@ fn characteristics_are_settings() {
 #[test]
 fn a_transactions_modes_are_no_settings_of_the_session() {
     for name in ["transaction_isolation", "transaction_deferrable", "transaction_read_only"] {
-        let local = SettingChange::SetLocal { name: name.to_owned() };
+        let local = SettingChange::SetLocal { name: name.to_owned(), is_default: false };
         assert_eq!(*read(&format!("SET {name} TO 'on'")).kind(), Kind::Set(local));
         let call = read(&format!("SELECT set_config('{name}', 'on', false)"));
         let Kind::Set(SettingChange::SetConfig { calls, .. }) = call.kind() else { unreachable!() };

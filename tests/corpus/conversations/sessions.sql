@@ -243,7 +243,7 @@ SELECT d FROM t WHERE a = 1
 COMMIT
 SELECT d FROM t WHERE a = 1
 
-#= pins: to a savepoint
+#= to a savepoint
 BEGIN
 SET DateStyle = 'German'
 SAVEPOINT s

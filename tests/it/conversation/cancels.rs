@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::messages::{
-    command_complete, error_response, query, ready_for_query, sqlstate, tags,
-};
+use crate::support::messages::{error_response, query, ready_for_query, sqlstate, tags};
 use crate::support::world::{World, answer, answer_errand, done, reply, values};
 
 #[tokio::test(start_paused = true)]
@@ -209,33 +207,6 @@ async fn a_cancel_that_hits_what_goes_ahead_of_the_statement_is_told_as_a_cancel
     answer(&mut other, &["two"], b'I').await;
     assert_eq!(values(&client.until_ready().await), ["two"]);
     assert_eq!(world.until_released().await, 1);
-}
-
-/// What the session had there is gone with the connection, so the session cannot go on as if not.
-#[tokio::test(start_paused = true)]
-async fn a_session_ends_when_the_connection_that_it_was_pinned_to_cannot_be_kept() {
-    let mut world = World::start();
-    let mut client = world.arrive(&[("DateStyle", "german")]);
-    let mut upstream = world.upstream().await;
-    answer_errand(&mut upstream, "SELECT 1", b'I').await;
-    client.authenticate("").await.unwrap();
-    for (sql, tag) in [("PREPARE p AS SELECT 1", "PREPARE"), ("RESET ALL", "RESET")] {
-        client.send(&query(sql)).await;
-        upstream.receive_batch().await;
-        let replies = [done(b'1'), done(b'2'), done(b'n'), command_complete(tag)].concat();
-        upstream.send(&[replies, ready_for_query(b'I')].concat()).await;
-        client.until_ready().await;
-    }
-
-    // Its start-up's settings go ahead again, and do not arrive.
-    client.send(&query("EXECUTE p")).await;
-    assert_eq!(upstream.receive().await.0, b'Q');
-    upstream.send(&error_response("ERROR", "57014", "canceling statement")).await;
-    drop(world.cancel_request().await);
-
-    let told = client.until_end().await;
-    assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("E", "08006".into()));
-    assert_eq!(world.until_empty().await, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,3 +8,4 @@ mod pipelines;
 mod pooling;
 mod refusals;
 mod relaying;
+mod settings;

@@ -1,0 +1,121 @@
+//! What it costs that settings follow their client: messages ahead of its own, in the same write,
+//! and none where nothing differs.
+
+use crate::support::messages::{
+    Message, command_complete, data_row, message, query, ready_for_query, strings, tags,
+};
+use crate::support::scripted::Scripted;
+use crate::support::world::{SIMPLE, World, answer, answer_errand, done, values};
+
+#[tokio::test(start_paused = true)]
+async fn any_number_of_settings_is_one_message_ahead_in_the_same_write() {
+    let mut world = World::start_with(|limits| limits.pool.size = 1);
+    let (mut ann, mut bob) = (world.client().await, world.client().await);
+    let mut upstream = None;
+    for sql in ["SET application_name = 'ann'", "SET search_path = a, b", "SET work_mem = '5MB'"] {
+        ann.send(&query(sql)).await;
+        let upstream = match &mut upstream {
+            Some(upstream) => upstream,
+            None => upstream.insert(world.upstream().await),
+        };
+        succeed(upstream).await;
+        ann.until_ready().await;
+    }
+    let mut upstream = upstream.expect("it was dialled");
+
+    for round in 0..3 {
+        bob.send(&query("SELECT 'bob'")).await;
+        let back = ahead(&mut upstream, &["bob"]).await;
+        let expected = "RESET \"application_name\";RESET \"search_path\";RESET \"work_mem\";";
+        assert_eq!(back, expected, "round {round}");
+        assert_eq!(values(&bob.until_ready().await), ["bob"]);
+
+        ann.send(&query("SELECT 'ann'")).await;
+        let set = ahead(&mut upstream, &["ann"]).await;
+        let expected =
+            "SET application_name TO 'ann';SET search_path TO a, b;SET work_mem TO '5MB';";
+        assert_eq!(set, expected, "round {round}");
+        assert_eq!(values(&ann.until_ready().await), ["ann"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_differs_in_its_spelling_alone_is_not_set_again() {
+    let mut world = World::start_with(|limits| limits.pool.size = 1);
+    let (mut ann, mut bob) = (world.client().await, world.client().await);
+    ann.send(&query("SET application_name = 'same'; set session WORK_MEM to 64")).await;
+    let mut upstream = world.upstream().await;
+    assert_eq!(tags(&upstream.receive_batch().await), "PBDEPBDES");
+    let set = [done(b'1'), done(b'2'), done(b'n'), command_complete("SET")].concat();
+    upstream.send(&[set.clone(), set, ready_for_query(b'I')].concat()).await;
+    ann.until_ready().await;
+    for sql in ["SELECT set_config('work_mem', '64', false)", "SET application_name TO same"] {
+        bob.send(&query(sql)).await;
+        if sql.starts_with("SELECT") {
+            answer_errand(&mut upstream, "RESET", b'I').await;
+        }
+        succeed(&mut upstream).await;
+        bob.until_ready().await;
+    }
+
+    for name in ["ann", "bob", "ann"] {
+        let client = if name == "ann" { &mut ann } else { &mut bob };
+        client.send(&query("SELECT 1")).await;
+        // Nothing but the client's own.
+        answer(&mut upstream, &[name], b'I').await;
+        assert_eq!(values(&client.until_ready().await), [name]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_start_up_said_comes_back_with_the_reset_in_the_same_write() {
+    let mut world = World::start_with(|limits| limits.pool.size = 1);
+    let mut ann = world.arrive(&[("work_mem", "5MB"), ("search_path", "a, b")]);
+    let mut upstream = world.upstream().await;
+    answer_errand(&mut upstream, "SET", b'I').await;
+    ann.authenticate("").await.unwrap();
+
+    ann.send(&query("RESET ALL")).await;
+    let sent = upstream.receive_batch().await;
+    let (path, memory) =
+        ("SELECT pg_catalog.set_config('search_path', 'a, b', false)", "SET work_mem TO '5MB'");
+    assert_eq!(tags(&sent), "PBDEPBECPBECS");
+    assert_eq!(texts(&sent), ["RESET ALL", path, memory]);
+    let reset = [done(b'1'), done(b'2'), done(b'n'), command_complete("RESET")].concat();
+    let own = [
+        [done(b'1'), done(b'2'), data_row(&[Some(b"a, b")])].concat(),
+        [command_complete("SELECT 1"), done(b'3'), done(b'1'), done(b'2')].concat(),
+        [message(b'N', b"SWARNING\0\0"), command_complete("SET"), done(b'3')].concat(),
+    ];
+    upstream.send(&[reset, own.concat(), ready_for_query(b'I')].concat()).await;
+
+    let told = ann.until_ready().await;
+    assert_eq!((tags(&told).as_str(), strings(&told[0].1)), ("CZ", vec!["RESET".to_owned()]));
+    // And that is what the connection carries now.
+    ann.send(&query("SELECT 1")).await;
+    answer(&mut upstream, &["1"], b'I').await;
+    ann.until_ready().await;
+}
+
+/// Takes in a simple query of one statement, and says that it succeeded.
+async fn succeed(upstream: &mut Scripted) {
+    assert_eq!(tags(&upstream.receive_batch().await), SIMPLE);
+    let done = [done(b'1'), done(b'2'), done(b'n'), command_complete("SET")].concat();
+    upstream.send(&[done, ready_for_query(b'I')].concat()).await;
+}
+
+/// Takes in the gateway's own `Query` and the client's behind it, before it answers either.
+async fn ahead(upstream: &mut Scripted, values: &[&str]) -> String {
+    let (tag, own) = upstream.receive().await;
+    assert_eq!(char::from(tag), 'Q');
+    assert_eq!(tags(&upstream.receive_batch().await), SIMPLE);
+    let swallowed = [command_complete("SET"), ready_for_query(b'I')].concat();
+    upstream.send(&[swallowed, crate::support::world::reply(values, b'I')].concat()).await;
+    strings(&own).concat()
+}
+
+/// The texts of all `Parse` messages.
+fn texts(sent: &[Message]) -> Vec<String> {
+    let parses = sent.iter().filter(|(tag, _)| *tag == b'P');
+    parses.map(|parse| crate::support::world::parsed(parse).1).collect()
+}
