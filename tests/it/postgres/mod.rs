@@ -14,6 +14,7 @@ mod multiplexing;
 mod observing;
 mod pins;
 mod read_only;
+mod settings;
 mod timeouts;
 mod types;
 
