@@ -34,6 +34,9 @@ impl Session {
     pub(super) async fn relay(&mut self, until: Until) -> Result<(), GatewayError> {
         let deadline = self.shared.config.statement_timeout.map(|limit| Instant::now() + limit);
         let mut is_timed_out = false;
+        // What is answered from here waits for the first of what the upstream answers; whole
+        // replies of before do not.
+        let mut has_company = self.mark > 0;
         loop {
             self.pump()?;
             let is_sent = self.link.as_ref().is_none_or(|lease| lease.is_sent());
@@ -41,7 +44,7 @@ impl Session {
                 return Ok(());
             }
             // While there is more to send, small replies wait for company.
-            if is_sent || self.client.out.len() > TOLD_AT_BYTES {
+            if (is_sent && has_company) || self.client.out.len() > TOLD_AT_BYTES {
                 self.tell().await?;
             }
             let is_ahead = self.client.is_ahead();
@@ -52,6 +55,7 @@ impl Session {
                     if progress.is_err() {
                         return Err(self.lost());
                     }
+                    has_company |= !lease.input.is_empty();
                 }
                 filled = self.client.fill(), if !is_ahead => filled?,
                 () = passed(deadline), if deadline.is_some() && !is_timed_out => {

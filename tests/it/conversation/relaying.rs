@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::messages::{
-    self, command_complete, data_row, error_response, message, query, ready_for_query,
-    row_description, tags,
+    self, bind, command_complete, data_row, error_response, execute, message, parse, query,
+    ready_for_query, row_description, sync, tags,
 };
-use crate::support::world::{World, answer, answer_errand, done, reply, values};
+use crate::support::world::{World, answer, answer_errand, done, reply, result, values};
 
 /// What the client is told when the upstream answers a simple query so, behind Parse and Bind.
 async fn told(behind: &[u8]) -> Vec<messages::Message> {
@@ -104,6 +104,35 @@ async fn replies_pass_however_they_are_cut() {
         assert_eq!(values(&client.until_ready().await), ["one", "two"]);
         assert_eq!(values(&client.until_ready().await), ["three"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_gateway_answers_goes_out_with_what_the_upstream_answers_behind_it() {
+    let mut world = World::start();
+    let mut ann = world.client().await;
+    let prepare = || parse("s", "SELECT 1", &[]);
+    ann.send(&[prepare(), sync()].concat()).await;
+    let mut upstream = world.upstream().await;
+    upstream.receive_batch().await;
+    upstream.send(&[done(b'1'), ready_for_query(b'I')].concat()).await;
+    ann.until_ready().await;
+
+    let mut bob = world.client().await;
+    let run = [bind("", "s", &[], 0), execute("", 0), sync()].concat();
+    bob.send(&[prepare(), run.clone()].concat()).await;
+    assert_eq!(tags(&upstream.receive_batch().await), "BES", "its Parse is answered here");
+    assert!(bob.is_silent_for(Duration::from_secs(1)).await, "alone, it would cost a packet");
+    upstream.send(&[done(b'2'), result(&["1"]), ready_for_query(b'I')].concat()).await;
+    assert_eq!(tags(&bob.until_ready().await), "12DCZ");
+
+    // A whole reply does not wait for the next one.
+    let mut carol = world.client().await;
+    carol.send(&[prepare(), sync(), run].concat()).await;
+    assert_eq!(tags(&upstream.receive_batch().await), "BES");
+    assert_eq!(tags(&carol.until_ready().await), "1Z");
+    upstream.send(&[done(b'2'), result(&["1"]), ready_for_query(b'I')].concat()).await;
+    assert_eq!(tags(&carol.until_ready().await), "2DCZ");
+    assert_eq!(world.until_released().await, 1);
 }
 
 /// One value of 100 MB: it passes while it comes, in no more memory than the pipes hold.
