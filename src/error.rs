@@ -44,6 +44,11 @@ pub enum GatewayError {
         /// The bound, in bytes.
         bytes_max: usize,
     },
+    /// Another prepared statement, past the bound for all sessions together.
+    PreparedFull {
+        /// The bound, in bytes.
+        bytes_max: usize,
+    },
     /// `SHOW` of something under `pgsluice.` that there is not.
     UnknownShow(String),
     /// `SHOW` of something that the admin console does not know.
@@ -143,7 +148,7 @@ impl GatewayError {
             Self::UnknownStatement(_) => (SqlState::INVALID_SQL_STATEMENT_NAME, Error, Client),
             Self::DuplicateStatement(_) => (SqlState::DUPLICATE_PREPARED_STATEMENT, Error, Client),
             Self::UnknownSavepoint(_) => (SqlState::INVALID_SAVEPOINT_SPECIFICATION, Error, Client),
-            Self::PreparedTooLarge { .. } => {
+            Self::PreparedTooLarge { .. } | Self::PreparedFull { .. } => {
                 (SqlState::CONFIGURATION_LIMIT_EXCEEDED, Error, Client)
             }
             Self::UnknownShow(_) => (SqlState::UNDEFINED_OBJECT, Error, Client),
@@ -191,6 +196,7 @@ impl GatewayError {
             Self::DuplicateStatement(_) => "duplicate_statement",
             Self::UnknownSavepoint(_) => "unknown_savepoint",
             Self::PreparedTooLarge { .. } => "prepared_too_large",
+            Self::PreparedFull { .. } => "prepared_full",
             Self::UnknownShow(_) => "unknown_show",
             Self::UnknownConsoleShow(_) => "unknown_console_show",
             Self::ConsoleOnlyShows => "console_only_shows",
@@ -246,6 +252,10 @@ impl GatewayError {
             }
             Self::PreparedTooLarge { .. } => {
                 "Close prepared statements, or raise PREPARED_BYTES_MAX.".to_owned()
+            }
+            Self::PreparedFull { .. } => {
+                "Have clients close prepared statements, or raise PREPARED_TOTAL_BYTES_MAX."
+                    .to_owned()
             }
             Self::UnknownShow(_) => format!("There is: {}.", KNOWN_SHOWS.join(", ")),
             Self::UnknownDatabase { served, .. } => {
@@ -311,6 +321,9 @@ impl fmt::Display for GatewayError {
             Self::UnknownSavepoint(name) => write!(f, "savepoint \"{name}\" does not exist"),
             Self::PreparedTooLarge { bytes_max } => {
                 write!(f, "prepared statements exceed the limit of {bytes_max} bytes per session")
+            }
+            Self::PreparedFull { bytes_max } => {
+                write!(f, "prepared statements of all sessions exceed {bytes_max} bytes")
             }
             Self::UnknownShow(name) => {
                 write!(f, "unrecognized configuration parameter \"pgsluice.{name}\"")

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::described::{Describing, Descriptions, put_comparison};
 use super::effect::Effect;
 use super::ledger::{Errand, Ledger, Named, Owed, Pass};
 use super::prepared::Statement;
@@ -192,30 +193,13 @@ pub fn put_lead_in(
     }
 }
 
-/// Appends what makes `connection` ready to prepare the statements of `actions` anew: they are
-/// closed, and a transaction that has failed is over.
-pub fn put_renewal(
-    actions: &[Action],
-    connection: &mut Connection,
-    ledger: &mut Ledger,
-    out: &mut BytesMut,
-) {
-    if connection.status != b'I' {
-        put_query(out, b"ROLLBACK");
-        ledger.owe(Owed::Errand(Errand::Rollback));
-    }
-    for statement in actions.iter().filter_map(Action::held) {
-        put_target(out, b'C', b'S', &statement.name);
-        ledger.owe(Owed::Close(Pass::Swallow, Some(statement.number)));
-        connection.prepared.on_gone(statement.number);
-    }
-}
-
 /// Appends `actions` as messages, and owes their replies. What goes back to its default on the
-/// connection goes on to what it was at the session's `startup`.
+/// connection goes on to what it was at the session's `startup`. A statement that is prepared by
+/// the way is compared with its description in `compared`.
 pub fn put(
     actions: &[Action],
     startup: &Settings,
+    compared: Option<&Descriptions>,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
@@ -232,7 +216,11 @@ pub fn put(
                 }
             }
             Action::Bind { statement, name, portal, tail } => {
-                ensure(statement, connection, ledger, out);
+                if ensure(statement, connection, ledger, out)
+                    && compared.is_some_and(|descriptions| descriptions.has(statement))
+                {
+                    put_comparison(statement, ledger, out);
+                }
                 put_bind(out, portal, &statement.name, tail);
                 ledger.owe(Owed::Bind(Pass::Relay, name.clone()));
             }
@@ -243,7 +231,7 @@ pub fn put(
             Action::DescribeStatement { statement } => {
                 ensure(statement, connection, ledger, out);
                 put_target(out, b'D', b'S', &statement.name);
-                ledger.owe(Owed::DescribeStatement(Pass::Relay));
+                ledger.owe(Owed::DescribeStatement(Pass::Relay, Describing::of(statement)));
             }
             Action::DescribePortal { portal, pass } => {
                 put_target(out, b'D', b'P', portal);
@@ -289,13 +277,14 @@ const POISON: &[u8] = b"pgsluice refused a statement of this transaction";
 /// No parameter types prescribed.
 pub const NO_TYPES: &[u8] = &[0, 0];
 
-/// Prepares `statement` where the connection does not hold it; the client is not told.
+/// Prepares `statement` where the connection does not hold it; the client is not told. Returns
+/// whether that was so.
 fn ensure(
     statement: &Statement,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
-) {
+) -> bool {
     let is_held = match statement.is_named() {
         true => connection.prepared.is_held(statement.number),
         false => connection.unnamed == Some(statement.number),
@@ -303,6 +292,7 @@ fn ensure(
     if !is_held {
         put_statement(statement, Pass::Swallow, connection, ledger, out);
     }
+    !is_held
 }
 
 fn put_statement(

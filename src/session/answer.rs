@@ -159,10 +159,12 @@ impl Session {
     ) -> Result<(), GatewayError> {
         let mut translated = Box::pin(self.translate(frames)).await?;
         if let Some(end) = end {
-            if matches!(end, Action::Sync) {
-                self.phase = Phase::Ready;
-            }
+            let is_sync = matches!(end, Action::Sync);
             translated.actions.push(end);
+            if is_sync {
+                self.phase = Phase::Ready;
+                self.describe_from_memory(&mut translated.actions);
+            }
         }
         let Some(portal) = translated.cached.take() else {
             if let Some(bypass) = translated.bypass {
@@ -242,13 +244,15 @@ impl Session {
     pub(super) async fn exchange(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
         self.acquire().await?;
         self.on_exchanging();
+        let relies = self.relies_on_descriptions(actions);
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
         let mut out = std::mem::take(&mut lease.out);
         out.reserve(OUT_BYTES);
         if !self.is_unsynced {
             actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
         }
-        actions::put(actions, self.state.startup(), lease, &mut self.ledger, &mut out);
+        let compared = relies.then_some(&self.shared.interner.descriptions);
+        actions::put(actions, self.state.startup(), compared, lease, &mut self.ledger, &mut out);
         lease.out = out;
         self.is_unsynced = !matches!(actions.last(), Some(Action::Sync));
         self.pay();

@@ -21,6 +21,8 @@ pub struct SessionConfig {
     pub statement_timeout: Option<Duration>,
     /// The prepared statements that one session may hold, in bytes; default 4 MiB.
     pub prepared_bytes_max: usize,
+    /// The prepared statements that all sessions together may hold, in bytes; default 256 MiB.
+    pub prepared_total_bytes_max: usize,
     /// How often a text without a name must have come lately for connections to keep it prepared;
     /// default 5, 0 for never.
     pub prepare_threshold: u8,
@@ -39,6 +41,7 @@ impl Default for SessionConfig {
             statement_bytes_max: 1 << 20,
             statement_timeout: None,
             prepared_bytes_max: 4 << 20,
+            prepared_total_bytes_max: 256 << 20,
             prepare_threshold: 5,
             memo_bytes_max: 16 << 20,
         }

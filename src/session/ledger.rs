@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use super::described::Describing;
 use super::effect::Effect;
 
 /// One reply that is owed.
@@ -22,8 +23,8 @@ pub enum Owed {
     Parse(Pass, Option<u64>),
     /// A `Bind`, and the client's name for the statement, which is not the connection's.
     Bind(Pass, Bytes),
-    /// A `Describe` of a statement.
-    DescribeStatement(Pass),
+    /// A `Describe` of a statement, and what has come of the description of a named one.
+    DescribeStatement(Pass, Option<Box<Describing>>),
     /// A `Describe` of a portal.
     DescribePortal(Pass),
     /// An `Execute`, and what its success means for the session.
@@ -107,6 +108,9 @@ pub enum Step {
 pub struct Ledger {
     owed: VecDeque<Owed>,
     shift: usize,
+    /// The client was told an error that the upstream knows nothing of: what comes up to the end
+    /// of the exchange is not told.
+    is_muted: bool,
 }
 
 impl Ledger {
@@ -122,6 +126,12 @@ impl Ledger {
         self.owed.front()
     }
 
+    /// The same, to be added to.
+    #[must_use]
+    pub fn front_mut(&mut self) -> Option<&mut Owed> {
+        self.owed.front_mut()
+    }
+
     /// Owes one more reply.
     pub fn owe(&mut self, owed: Owed) {
         self.owed.push_back(owed);
@@ -131,6 +141,7 @@ impl Ledger {
     pub fn clear(&mut self) {
         self.owed.clear();
         self.shift = 0;
+        self.is_muted = false;
     }
 
     /// Tells what the gateway itself owes, as far as it is its turn, and which changes of names
@@ -155,8 +166,19 @@ impl Ledger {
         self.skip_to_sync()
     }
 
+    /// An error was told that the upstream knows nothing of: voids the entries up to the `Sync`,
+    /// returns them, and drops what the upstream answers up to there.
+    #[must_use]
+    pub fn on_contradicted(&mut self) -> Vec<Owed> {
+        self.is_muted = true;
+        self.skip_to_sync()
+    }
+
     /// Takes in one message of the upstream, by its kind.
     pub fn on_reply(&mut self, tag: u8) -> Step {
+        if self.is_muted && tag != b'Z' {
+            return Step::Amid(false);
+        }
         let Some(front) = self.owed.front() else { return Step::OutOfStep };
         match (front, tag) {
             (Owed::Errand(errand), b'E') => Step::ErrandFailed(*errand),
@@ -171,12 +193,12 @@ impl Ledger {
                 let is_relayed = *pass == Pass::Relay;
                 self.ends(is_relayed)
             }
-            (Owed::DescribeStatement(pass), b't') => Step::Amid(*pass == Pass::Relay),
-            (Owed::DescribeStatement(pass) | Owed::DescribePortal(pass), b'T') => {
+            (Owed::DescribeStatement(pass, _), b't') => Step::Amid(*pass == Pass::Relay),
+            (Owed::DescribeStatement(pass, _) | Owed::DescribePortal(pass), b'T') => {
                 let is_relayed = *pass != Pass::Swallow;
                 self.ends(is_relayed)
             }
-            (Owed::DescribeStatement(pass) | Owed::DescribePortal(pass), b'n') => {
+            (Owed::DescribeStatement(pass, _) | Owed::DescribePortal(pass), b'n') => {
                 let is_relayed = *pass == Pass::Relay;
                 self.ends(is_relayed)
             }
@@ -185,7 +207,7 @@ impl Ledger {
             (Owed::Execute(_), b'D' | b'd' | b'H' | b'c') => Step::Amid(true),
             (Owed::Execute(_), b'C' | b'I' | b's') => self.ends(true),
             (Owed::Sync, b'Z') => {
-                self.shift = 0;
+                (self.shift, self.is_muted) = (0, false);
                 self.ends(true)
             }
             _ => Step::OutOfStep,
@@ -213,7 +235,7 @@ mod tests {
     use super::*;
 
     fn ledger(owed: Vec<Owed>) -> Ledger {
-        Ledger { owed: owed.into(), shift: 0 }
+        Ledger { owed: owed.into(), ..Ledger::default() }
     }
 
     /// What the client is told of `replies`: their tags, and invented bytes as they are.
@@ -285,6 +307,20 @@ mod tests {
             Owed::Sync,
         ]);
         assert_eq!(told(&mut ledger, b"2EZ"), "2<refused>Z");
+    }
+
+    #[test]
+    fn what_the_client_was_told_is_an_error_is_told_no_further() {
+        let mut ledger = ledger(vec![
+            Owed::Execute(None),
+            Owed::Invent(Bytes::from_static(b"<void>")),
+            Owed::Sync,
+            Owed::Bind(Pass::Relay, Bytes::new()),
+            Owed::Sync,
+        ]);
+        assert_eq!(ledger.on_contradicted().len(), 2);
+        assert_eq!(told(&mut ledger, b"DDCE"), "");
+        assert_eq!(told(&mut ledger, b"Z2Z"), "Z2Z");
     }
 
     #[test]

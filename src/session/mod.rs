@@ -23,6 +23,7 @@ pub mod client;
 pub mod config;
 pub mod console;
 pub mod control;
+pub mod described;
 pub mod effect;
 mod late;
 pub mod ledger;

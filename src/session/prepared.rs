@@ -4,11 +4,12 @@
 //! connections hold statements under the gateway's names.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 
+use super::described::Descriptions;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::memo::Memo;
 use crate::upstream::prepared::upstream_name;
@@ -82,8 +83,16 @@ impl Statement {
             && self.settings == settings
     }
 
-    fn is_fresh(&self) -> bool {
+    /// Whether who prepares its text anew gets this statement.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
         !self.is_stale.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was read under these settings.
+    #[must_use]
+    pub fn is_read_under(&self, settings: &[u8]) -> bool {
+        self.settings == settings
     }
 
     /// Whether some connection has prepared it before.
@@ -115,11 +124,20 @@ pub struct Interner {
     table: Mutex<Table>,
     /// Those whose text keeps coming without a name. Nobody else holds them between two comings.
     repeated: Memo<Arc<Statement>>,
+    /// What statements return, as far as anybody was told.
+    pub descriptions: Descriptions,
+    /// What sessions hold, in bytes.
+    pub held_bytes: Arc<AtomicUsize>,
 }
 
 impl Default for Interner {
     fn default() -> Self {
-        Self { table: Mutex::default(), repeated: Memo::new(REPEATED_BYTES_MAX) }
+        Self {
+            table: Mutex::default(),
+            repeated: Memo::new(REPEATED_BYTES_MAX),
+            descriptions: Descriptions::default(),
+            held_bytes: Arc::default(),
+        }
     }
 }
 
@@ -218,9 +236,25 @@ pub struct Prepared {
     /// Changes whose reply is still owed, oldest first; `None` closes.
     pending: VecDeque<(Bytes, Option<Arc<Statement>>)>,
     bytes: usize,
+    /// What all sessions hold, in bytes.
+    total: Arc<AtomicUsize>,
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Prepared {
+    /// None yet; what comes is counted in `total` too.
+    #[must_use]
+    pub fn counted_in(total: Arc<AtomicUsize>) -> Self {
+        let mut none = Self::default();
+        none.total = total;
+        none
+    }
+
     /// The statement of this name, the latest change counted.
     #[must_use]
     pub fn statement(&self, name: &[u8]) -> Option<Arc<Statement>> {
@@ -262,6 +296,12 @@ impl Prepared {
         self.bytes
     }
 
+    /// The bytes that all sessions hold, roughly; a text is counted for each that holds it.
+    #[must_use]
+    pub fn bytes_of_all(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
     /// A change was asked for.
     pub fn on_asked(&mut self, name: Bytes, statement: Option<Arc<Statement>>) {
         self.pending.push_back((name, statement));
@@ -296,17 +336,27 @@ impl Prepared {
     pub fn on_all_closed(&mut self) {
         self.named.clear();
         self.pending.clear();
-        self.bytes = self.unnamed.as_ref().map_or(0, |statement| statement.bytes());
+        self.count(0, self.bytes);
+        self.count(self.unnamed.as_ref().map_or(0, |statement| statement.bytes()), 0);
     }
 
     fn set(&mut self, name: &[u8], statement: Option<Arc<Statement>>) {
-        self.bytes += statement.as_ref().map_or(0, |statement| statement.bytes());
+        let bytes = |statement: &Arc<Statement>| name.len() + statement.bytes();
+        let more = statement.as_ref().map_or(0, bytes);
         let before = match (name.is_empty(), statement) {
             (true, statement) => std::mem::replace(&mut self.unnamed, statement),
             (false, Some(statement)) => self.named.insert(Bytes::copy_from_slice(name), statement),
             (false, None) => self.named.remove(name),
         };
-        self.bytes -= before.map_or(0, |statement| statement.bytes());
+        self.count(more, before.as_ref().map_or(0, bytes));
+    }
+
+    fn count(&mut self, more: usize, less: usize) {
+        if more != less {
+            self.bytes = self.bytes + more - less;
+            self.total.fetch_add(more, Ordering::Relaxed);
+            self.total.fetch_sub(less, Ordering::Relaxed);
+        }
     }
 }
 
@@ -357,6 +407,27 @@ mod tests {
         }
         assert!(interner.len() < 100, "{}", interner.len());
         assert_eq!(one.number, intern("select 1", Bytes::new()).number, "who is held stays");
+    }
+
+    #[test]
+    fn what_is_held_is_counted_for_all_names_included_until_the_session_ends() {
+        let total = Arc::default();
+        let mut prepared = Prepared::counted_in(Arc::clone(&total));
+        let mut set = |text: &'static str, statement: Option<Arc<Statement>>| {
+            prepared.on_asked(name(text), statement);
+            prepared.on_confirmed();
+            prepared.bytes_of_all()
+        };
+        let one = || Some(Statement::named(None, Bytes::new()));
+        assert_eq!(set("long name", one()), STATEMENT_BYTES + "long name".len());
+        assert_eq!(set("long name", one()), STATEMENT_BYTES + "long name".len());
+        assert_eq!(set("", one()), 2 * STATEMENT_BYTES + "long name".len());
+        assert_eq!(set("long name", None), STATEMENT_BYTES);
+        let _ = set("a", one());
+        prepared.on_all_closed();
+        assert_eq!((prepared.bytes(), prepared.bytes_of_all()), (STATEMENT_BYTES, STATEMENT_BYTES));
+        drop(prepared);
+        assert_eq!(total.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -139,12 +139,18 @@ impl Session {
         }
         match self.ledger.on_reply(tag) {
             // What is swallowed amid a reply belongs to an errand, never to what is stored.
-            Step::Amid(false) => {}
-            Step::Amid(true) => self.pass(tag, message, true),
+            Step::Amid(is_relayed) => {
+                if tag == b't' {
+                    self.on_parameters_described(message);
+                }
+                if is_relayed {
+                    self.pass(tag, message, true);
+                }
+            }
             Step::Ends(_, Owed::Sync) => self.on_ready(body)?,
             Step::Ends(is_relayed, owed) => {
                 self.pass(tag, message, is_relayed);
-                self.on_settled(owed, tag, body);
+                self.on_settled(owed, message);
             }
             Step::ErrandFailed(errand) => return Err(self.on_errand_failed(errand, body)),
             Step::Fails(shift, void) => {
@@ -183,7 +189,7 @@ impl Session {
     }
 
     /// The reply is not one to store.
-    fn void_tee(&mut self) {
+    pub(super) fn void_tee(&mut self) {
         if let Some(mut tee) = self.tee.take() {
             tee.decline(Bypass::NotComplete);
         }
@@ -202,7 +208,9 @@ impl Session {
         }
     }
 
-    fn on_settled(&mut self, owed: Owed, tag: u8, body: &[u8]) {
+    fn on_settled(&mut self, owed: Owed, message: &[u8]) {
+        let tag = message.first().copied().unwrap_or_default();
+        let body = message.get(HEADER_BYTES..).unwrap_or_default();
         match owed {
             Owed::Parse(Pass::Relay, _) => self.prepared.on_confirmed(),
             Owed::Bind(pass, _) => {
@@ -211,7 +219,14 @@ impl Session {
                     self.portals.on_confirmed();
                 }
             }
-            Owed::DescribeStatement(_) => self.on_bound(),
+            Owed::DescribeStatement(pass, describing) => {
+                if pass == Pass::Relay {
+                    self.on_bound();
+                }
+                if let Some(describing) = describing {
+                    self.on_described(pass, *describing, message);
+                }
+            }
             Owed::Close(Pass::Relay, _) => self.portals.on_confirmed(),
             // A row limit suspends the portal (`s`) after the statement has had its effect.
             Owed::Execute(Some(effect)) if matches!(tag, b'C' | b's') => {

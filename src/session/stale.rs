@@ -7,13 +7,17 @@
 //!
 //! <https://www.postgresql.org/docs/current/sql-prepare.html>
 
+use bytes::BytesMut;
+
 use super::Session;
-use super::actions::{self, Action};
-use super::ledger::{Named, Owed};
+use super::actions::Action;
+use super::ledger::{Errand, Ledger, Named, Owed, Pass};
 use super::prepared::Statement;
 use super::state::Block;
 use crate::error::GatewayError;
+use crate::upstream::connection::Connection;
 use crate::wire::error_response::field;
+use crate::wire::frontend::{put_query, put_target};
 
 /// What becomes of the error that a statement's result has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,10 +94,29 @@ impl Session {
         let rest = actions.get(answered.unwrap_or(0)..).unwrap_or_default();
         if let Some(lease) = &mut self.link {
             let mut out = std::mem::take(&mut lease.out);
-            actions::put_renewal(rest, lease, &mut self.ledger, &mut out);
+            put_renewal(rest, lease, &mut self.ledger, &mut out);
             lease.out = out;
         }
         self.exchange(rest).await
+    }
+}
+
+/// Appends what makes `connection` ready to prepare the statements of `actions` anew: they are
+/// closed, and a transaction that has failed is over.
+fn put_renewal(
+    actions: &[Action],
+    connection: &mut Connection,
+    ledger: &mut Ledger,
+    out: &mut BytesMut,
+) {
+    if connection.status != b'I' {
+        put_query(out, b"ROLLBACK");
+        ledger.owe(Owed::Errand(Errand::Rollback));
+    }
+    for statement in actions.iter().filter_map(Action::held) {
+        put_target(out, b'C', b'S', &statement.name);
+        ledger.owe(Owed::Close(Pass::Swallow, Some(statement.number)));
+        connection.prepared.on_gone(statement.number);
     }
 }
 

@@ -65,7 +65,7 @@ impl Session {
             control,
             span,
             state: State::new(startup.as_ref().cloned().unwrap_or_default()),
-            prepared: Prepared::default(),
+            prepared: Prepared::counted_in(Arc::clone(&shared.interner.held_bytes)),
             portals: Portals::default(),
             link: None,
             ledger: Ledger::default(),

@@ -160,9 +160,8 @@ impl Session {
             });
         }
         let is_named = !parse.name.is_empty();
-        let bytes_max = self.shared.config.prepared_bytes_max;
-        if is_named && self.prepared.bytes() + parse.text.len() > bytes_max {
-            return Err(GatewayError::PreparedTooLarge { bytes_max });
+        if is_named {
+            self.check_room(parse.name.len() + parse.text.len())?;
         }
         let statement = match (is_named, read) {
             // Nothing is taken for granted where PostgreSQL would refuse to parse.
@@ -187,6 +186,19 @@ impl Session {
             true => Action::Confirm(Named::Statement, PARSE_COMPLETE),
             false => Action::Parse { statement },
         })
+    }
+
+    /// Whether so many bytes more of prepared statements may be held.
+    fn check_room(&self, bytes: usize) -> Result<(), GatewayError> {
+        let bytes_max = self.shared.config.prepared_bytes_max;
+        if self.prepared.bytes() + bytes > bytes_max {
+            return Err(GatewayError::PreparedTooLarge { bytes_max });
+        }
+        let bytes_max = self.shared.config.prepared_total_bytes_max;
+        if self.prepared.bytes_of_all() + bytes > bytes_max {
+            return Err(GatewayError::PreparedFull { bytes_max });
+        }
+        Ok(())
     }
 
     /// The statement that connections hold for a text without a name, if it keeps coming.

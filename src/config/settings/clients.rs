@@ -171,6 +171,15 @@ pub(super) const LIMITS: &[Setting] = &[
         },
     ),
     Setting::new(
+        "PREPARED_TOTAL_BYTES_MAX",
+        "256MiB",
+        "The prepared statements that all clients together may hold.",
+        |draft, text| {
+            let most = values::bytes(text, 1 << 10..=1 << 40);
+            put(&mut draft.config.session.prepared_total_bytes_max, most)
+        },
+    ),
+    Setting::new(
         "PREPARE_THRESHOLD",
         "5",
         "How often a statement's text must have come lately for connections to keep it prepared, \

@@ -2,6 +2,7 @@
 //! by message, in virtual time.
 
 mod cancels;
+mod described;
 mod flights;
 mod losses;
 mod pipelines;

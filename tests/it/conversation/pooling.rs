@@ -160,11 +160,12 @@ async fn a_bind_on_a_connection_without_the_statement_gets_its_parse_and_the_cli
     ann.send(&bound).await;
     let mut second = world.upstream().await;
     let heard = second.receive_batch().await;
-    let replies = [done(b'1'), done(b'2'), result(&["x"]), ready_for_query(b'I')].concat();
-    second.send(&replies).await;
+    let described = [message(b't', &[0, 1, 0, 0, 0, 25]), done(b'n')].concat();
+    let replies = [done(b'1'), described, done(b'2'), result(&["x"]), ready_for_query(b'I')];
+    second.send(&replies.concat()).await;
     let told = ann.until_ready().await;
 
-    assert_eq!(tags(&heard), "PBES");
+    assert_eq!(tags(&heard), "PDBES");
     assert_eq!(parsed(&heard[0]), parsed(&prepared[0]), "the same statement, by the same name");
     assert_ne!(parsed(&heard[0]).0, "s", "names are the gateway's own");
     assert_eq!((tags(&told).as_str(), values(&told)), ("2DCZ", vec!["x".into()]));

@@ -74,6 +74,60 @@ async fn a_client_that_relies_on_an_old_description_is_told_the_error_and_can_go
 }
 
 #[tokio::test]
+async fn rows_never_come_in_another_shape_than_the_one_that_was_told() {
+    let (postgres, gateway, admin) = world(&[("POOL_SIZE", "2")]).await;
+    let login = gateway.login(postgres.as_superuser());
+    let (mut client, mut other) = (Client::login(login).await, Client::login(login).await);
+    let prepare =
+        |name| [parse(name, "SELECT * FROM t", &[]), describe(b'S', name), sync()].concat();
+    let run = [bind("", "s", &[], 0), execute("", 0), sync()].concat();
+    let told = client.exchange(&prepare("s")).await;
+    assert_eq!(columns(&description(&told)), ["a"]);
+    // Another client keeps the only connection that has the statement.
+    other.query("BEGIN").await;
+    other.query("SELECT 1").await;
+    change(&admin, "ALTER TABLE t ADD COLUMN b int").await;
+
+    let refused = client.exchange(&run).await;
+
+    assert_eq!((tags(&refused).as_str(), sqlstate(&refused[0].1).as_str()), ("EZ", "0A000"));
+    assert_eq!(rows(&client.query("SELECT 1").await), [[value("1")]]);
+    let told = client.exchange(&prepare("again")).await;
+    assert_eq!(columns(&description(&told)), ["a", "b"]);
+    assert_eq!(rows(&client.query("SELECT b FROM t").await), [[value(NULL)]]);
+    other.query("COMMIT").await;
+    // Who comes after is told the new shape, from memory too, and gets it.
+    for _ in 0..3 {
+        let mut third = Client::login(login).await;
+        assert_eq!(columns(&description(&third.exchange(&prepare("s")).await)), ["a", "b"]);
+        assert_eq!(rows(&third.exchange(&run).await), [[value("1"), value(NULL)]]);
+    }
+}
+
+#[tokio::test]
+async fn a_description_is_the_same_from_memory_as_from_the_server() {
+    let (postgres, gateway, _) = world(&[]).await;
+    let login = gateway.login(postgres.as_superuser());
+    let mut direct = postgres.client().await;
+    let texts = [
+        "SELECT a, $1::text || 'x' AS \"t\", now() FROM t WHERE a = $2",
+        "VALUES (1, NULL), (2, 'b')",
+        "SHOW datestyle",
+        "SELECT FROM t",
+        "",
+    ];
+    for text in texts {
+        let prepare = [parse("s", text, &[]), describe(b'S', "s"), sync()].concat();
+        let expected = direct.exchange(&prepare).await;
+        direct.query("DEALLOCATE ALL").await;
+        for time in 0..3 {
+            let mut client = Client::login(login).await;
+            assert_eq!(client.exchange(&prepare).await, expected, "{text}, time {time}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_constant_that_moves_is_read_anew_each_time() {
     let (postgres, gateway, admin) = world(&[]).await;
     let mut client = Client::login(gateway.login(postgres.as_superuser())).await;
