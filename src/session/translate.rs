@@ -167,8 +167,13 @@ impl Session {
             // Nothing is taken for granted where PostgreSQL would refuse to parse.
             (true, read) if has_failed => Statement::named(read, parse.types),
             (true, read) => {
-                let settings = self.state.settings().cache_key().clone();
-                self.shared.interner.intern(read, parse.types, settings)
+                let settings = self.state.settings().cache_key();
+                let interner = &self.shared.interner;
+                // Those that come and go with their clients are held for the next ones.
+                let repeated = read.as_ref().filter(|read| self.keeps_coming(read));
+                repeated
+                    .and_then(|read| interner.repeated(read, &parse.types, settings))
+                    .unwrap_or_else(|| interner.intern(read, parse.types, settings.clone()))
             }
             (false, Some(read)) => {
                 let held = match before.iter().any(Action::is_bind) {
@@ -206,8 +211,7 @@ impl Session {
     /// Only between transactions, where a result that has changed since can be asked for again
     /// without the client's knowing, and where no setting is under way.
     pub(super) fn repeated(&self, read: &ReadStatement, types: &Bytes) -> Option<Arc<Statement>> {
-        let is_repeated = self.shared.config.prepare_threshold > 0
-            && read.sightings() >= self.shared.config.prepare_threshold
+        let is_repeated = self.keeps_coming(read)
             && matches!(read.kind(), Kind::Query)
             && matches!(self.state.block(), Block::None | Block::Deferred(_))
             && !self.is_unsynced
@@ -221,6 +225,11 @@ impl Session {
             Some(last) => Some(Arc::clone(last)),
             None => self.shared.interner.repeated(read, types, settings),
         }
+    }
+
+    fn keeps_coming(&self, read: &ReadStatement) -> bool {
+        let threshold = self.shared.config.prepare_threshold;
+        threshold > 0 && read.sightings() >= threshold
     }
 
     fn on_bind(&mut self, bind: Bind, has_failed: bool) -> Result<Action, GatewayError> {

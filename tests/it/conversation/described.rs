@@ -63,11 +63,15 @@ async fn a_description_is_told_without_a_connection_for_a_minute() {
 
     // What it means may be another thing under other settings, and in a transaction.
     let mut carol = world.client().await;
+    is_told(&mut carol, &prepare("other"), &["v"]).await;
     carol.send(&query("SET search_path TO x")).await;
     assert_eq!(tags(&upstream.receive_batch().await), "PBDES");
     let set = [done(b'1'), done(b'2'), done(b'n'), message(b'C', b"SET\0"), ready_for_query(b'I')];
     upstream.send(&set.concat()).await;
     carol.until_ready().await;
+    carol.send(&again).await;
+    describes(&mut upstream, "DS", &["w"]).await;
+    assert_eq!(bytes(&carol.until_ready().await[..2]), description(&["w"]));
     carol.send(&prepare("s")).await;
     describes(&mut upstream, "PDS", &["w"]).await;
     assert_eq!(bytes(&carol.until_ready().await[1..3]), description(&["w"]));
@@ -150,6 +154,11 @@ async fn a_statement_that_another_connection_describes_otherwise_is_an_error_and
     assert_eq!(world.until_released().await, 1);
     assert_eq!(world.counts().closes, closes + 1, "what that connection holds is not known");
 
+    // Asked about the old one, the server says itself what it thinks of that.
+    ann.send(&[describe(b'S', "s"), sync()].concat()).await;
+    describes(&mut first, "DS", &["v"]).await;
+    ann.until_ready().await;
+
     // Whoever prepares the text anew gets another statement, and is told what it returns.
     let mut carol = world.client().await;
     carol.send(&prepare("s")).await;
@@ -160,4 +169,43 @@ async fn a_statement_that_another_connection_describes_otherwise_is_an_error_and
     first.send(&reply).await;
     assert_eq!(bytes(&carol.until_ready().await[1..3]), description(&["v", "w"]));
     is_told(&mut ann, &prepare("t"), &["v", "w"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_all_clients_prepare_is_bounded_and_whoever_leaves_makes_room() {
+    let mut world = World::start_with(|limits| limits.session.prepared_total_bytes_max = 1_000);
+    let (mut ann, mut bob) = (world.client().await, world.client().await);
+    ann.send(&prepare(&"a".repeat(600))).await;
+    let mut upstream = world.upstream().await;
+    describes(&mut upstream, "PDS", &["v"]).await;
+    ann.until_ready().await;
+
+    let refused = bob.exchange(&prepare(&"b".repeat(600))).await;
+    assert_eq!((tags(&refused).as_str(), sqlstate(&refused[0].1).as_str()), ("EZ", "53400"));
+
+    ann.send(&terminate()).await;
+    ann.until_end().await;
+    bob.send(&prepare(&"b".repeat(600))).await;
+    describes(&mut upstream, "PDS", &["v"]).await;
+    assert_eq!(tags(&bob.until_ready().await), "1tTZ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_statement_that_keeps_coming_outlives_the_clients_that_come_with_it() {
+    let mut world = World::start_with(|limits| limits.session.prepare_threshold = 2);
+    let mut upstream = None;
+    for time in 1..=4 {
+        let mut client = world.client().await;
+        client.send(&prepare("s")).await;
+        if time <= 2 {
+            let upstream = match &mut upstream {
+                Some(upstream) => upstream,
+                none => none.insert(world.upstream().await),
+            };
+            describes(upstream, "PDS", &["v"]).await;
+        }
+        assert_eq!(tags(&client.until_ready().await), "1tTZ", "time {time}");
+        client.send(&terminate()).await;
+        client.until_end().await;
+    }
 }
