@@ -1,18 +1,24 @@
 //! One client's conversation, from its first statement to its last: the spine.
 //!
-//! `serve` takes messages; `query` and `run_batch` answer them: one decision, and either a
-//! reply of the gateway's own, one from the cache, or the upstream's. This is the only module
-//! that both reads and writes a client's socket, and one task does it all.
+//! `serve` takes messages; `on_query` and `run_batch` answer them: one decision, and either a
+//! reply of the gateway's own, one from the cache, or the upstream's. One task does it all.
 //!
 //! | Part | Is | Pure |
 //! | --- | --- | --- |
 //! | [`plan`] | the policy, one `match` | yes |
 //! | [`state`], [`changes`], [`pins`] | the memory, changed by events | yes |
+//! | [`effect`], [`restore`] | what success means for settings; what brings start-up's back | yes |
 //! | [`ledger`] | which replies are owed | yes |
-//! | [`prepared`], [`portals`] | the client's names for things | yes |
+//! | [`prepared`], [`portals`] | the client's names for things | but for what sessions share |
 //! | [`actions`] | what an exchange comes to, and its bytes | yes |
+//! | `late` | what of a statement the gateway answers itself | yes |
 //! | `translate`, `answer` | messages into actions | no: it may wait for the catalog |
+//! | `cached`, `tee` | replies from the cache, and for it | no |
+//! | `stale` | prepared statements whose result has changed | no |
 //! | `relay`, `link` | bytes, connections | no |
+//! | [`control`] | cancels, being asked to leave | no |
+//! | [`seen`], `watch`, [`stats`], [`about`], [`show`] | what others see of it | no |
+//! | [`console`] | a conversation of its own, for admins | no |
 
 pub mod about;
 pub mod actions;

@@ -120,7 +120,8 @@ const STATEMENT_BYTES: usize = 256;
 /// moves, such as `'today'`, is shared with nobody.
 #[derive(Debug)]
 pub struct Interner {
-    // A lock because all sessions share it; held for one look-up, on a named Parse alone.
+    // A lock because all sessions share it; held for one look-up, on a named Parse, or when a
+    // text without a name is first kept.
     table: Mutex<Table>,
     /// Those whose text keeps coming without a name. Nobody else holds them between two comings.
     repeated: Memo<Arc<Statement>>,

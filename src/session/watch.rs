@@ -1,8 +1,9 @@
 //! What a session keeps for those who look at it: how long its transaction takes, what pins it.
 //!
-//! The clock is looked at once a transaction of one exchange, and at most twice in others: a pool
-//! knows when it gave a connection out. So what a transaction's later exchanges take each is not
-//! known, only what all of it took, and its first.
+//! The clock is looked at once in a transaction of one exchange and twice in others: a pool knows
+//! when it gave a connection out. Where the session has kept its connection, nobody does, and it
+//! is looked at once more. So what a transaction's later exchanges take each is not known, only
+//! what all of it took, and its first.
 
 use std::time::SystemTime;
 
