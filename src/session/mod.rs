@@ -14,7 +14,7 @@
 //! | `late` | what of a statement the gateway answers itself | yes |
 //! | `translate`, `answer` | messages into actions | no: it may wait for the catalog |
 //! | `cached`, `tee` | replies from the cache, and for it | no |
-//! | `stale` | prepared statements whose result has changed | no |
+//! | `stale`, [`described`] | prepared statements whose result has changed; what they return | no |
 //! | `relay`, `link` | bytes, connections | no |
 //! | [`control`] | cancels, being asked to leave | no |
 //! | [`seen`], `watch`, [`stats`], [`about`], [`show`] | what others see of it | no |
