@@ -27,6 +27,9 @@ pub mod bypass;
 // How log lines look and which are written.
 pub mod telemetry;
 
+// What TCP sockets have in common: no delay, and a look whether the peer is still there.
+pub mod socket;
+
 // The protocol's messages: exact frames, strict bodies, replies of our own.
 pub mod wire;
 

@@ -36,12 +36,13 @@ use crate::session::client::Socket;
 use crate::session::config::SessionConfig;
 use crate::session::console::Console;
 use crate::session::control::{Entered, Registry};
-use crate::session::prepared::Interner;
+use crate::session::interner::Interner;
 use crate::session::seen::{Place, Who};
 use crate::session::shared::Greetings;
 use crate::session::startup::{Arrival, turn_away};
 use crate::session::stats::{self, Stats};
 use crate::session::{Session, Shared};
+use crate::socket;
 use crate::sql::analyze::{self, Analyzer};
 use crate::upstream::catalog::{self, Catalog};
 use crate::upstream::config::{PoolConfig, SslMode, UpstreamConfig};
@@ -225,6 +226,9 @@ async fn read_catalog(settings: &Settings) -> Result<Arc<Catalog>, ServeError> {
             SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
             _ => tokio_postgres::config::SslMode::Require,
         });
+    if let Some(keepalive) = upstream.keepalive {
+        connect.keepalives_idle(keepalive);
+    }
     let config = catalog::Config {
         refresh_interval: upstream.catalog_refresh,
         ..catalog::Config::default()
@@ -263,7 +267,7 @@ impl Gateway {
 
     /// Lets one client in; `None` when that is all that there is to do.
     async fn open(self, stream: TcpStream, peer: SocketAddr) -> Option<Begun> {
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = socket::tune(&stream, self.shared.config.keepalive) {
             tracing::debug!(%peer, %error, "client gone at once");
             return None;
         }

@@ -16,8 +16,8 @@ use crate::bypass::Bypass;
 use crate::cache::{Flight, NO_ARGUMENTS};
 use crate::error::GatewayError;
 use crate::sql::analyze::{Analysis, ReadStatement, Script};
-use crate::sql::kind::Kind;
-use crate::wire::backend::{self, EMPTY_QUERY};
+use crate::sql::kind::{Discard, GatewayCommand, Kind};
+use crate::wire::backend::{self, EMPTY_QUERY, TextTable, put_command_complete};
 use crate::wire::frame::Frame;
 
 impl Session {
@@ -194,6 +194,49 @@ impl Session {
                 self.run_teed(&translated.actions, flight).await
             }
         }
+    }
+
+    fn answer_own(&self, command: &GatewayCommand) -> Result<TextTable, GatewayError> {
+        show::answer(command, &self.shared, &self.control.seen.who.user)
+    }
+
+    /// Carries out what needs no upstream; the reply to the execution, if that is so.
+    pub(super) fn answer_locally(&mut self, plan: &Plan) -> Result<Option<Bytes>, GatewayError> {
+        let mut out = BytesMut::new();
+        match plan {
+            Plan::Defer(tag, modes) => {
+                self.state.on_deferred(*modes);
+                put_command_complete(&mut out, tag);
+            }
+            Plan::EndDeferred { tag, is_chained } => {
+                self.state.on_deferred_end(*is_chained);
+                put_command_complete(&mut out, tag);
+            }
+            Plan::Deallocate(name) => {
+                match name {
+                    Some(name) => self.prepared.on_closed(name.as_bytes()),
+                    None => self.prepared.on_all_closed(),
+                }
+                put_command_complete(
+                    &mut out,
+                    if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" },
+                );
+            }
+            Plan::Discard(Discard::All) => {
+                self.prepared.on_all_closed();
+                self.state.on_discarded();
+                put_command_complete(&mut out, "DISCARD ALL");
+                if let Some(parameters) = self.shared.greetings.find(self.state.settings()) {
+                    parameters.put_changes_since(&self.parameters, &mut out);
+                    self.parameters = parameters;
+                    self.control.seen.on_parameters(&self.parameters);
+                }
+            }
+            Plan::Discard(what) => put_command_complete(&mut out, what.tag()),
+            Plan::Answer(command) => self.answer_own(command)?.put_rows(&mut out),
+            _ => return Ok(None),
+        }
+        Ok(Some(out.freeze()))
     }
 
     /// Runs and collects the reply for the cache.

@@ -13,6 +13,9 @@ pub struct SessionConfig {
     pub idle_in_transaction_timeout: Option<Duration>,
     /// How long a client may leave its reply unread; default 300 s, `None` for ever.
     pub write_timeout: Option<Duration>,
+    /// How long a client may be silent before its host is asked whether it is there; default 60 s,
+    /// `None` for what the operating system does.
+    pub keepalive: Option<Duration>,
     /// The longest message body accepted after sign-in, in bytes; default 64 MiB.
     pub message_bytes_max: usize,
     /// The longest statement text accepted, in bytes; default 1 MiB.
@@ -37,6 +40,7 @@ impl Default for SessionConfig {
             idle_timeout: None,
             idle_in_transaction_timeout: Some(Duration::from_mins(5)),
             write_timeout: Some(Duration::from_mins(5)),
+            keepalive: Some(Duration::from_mins(1)),
             message_bytes_max: 64 << 20,
             statement_bytes_max: 1 << 20,
             statement_timeout: None,

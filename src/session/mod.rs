@@ -9,7 +9,8 @@
 //! | [`state`], [`changes`], [`pins`] | the memory, changed by events | yes |
 //! | [`effect`], [`restore`] | what success means for settings; what brings start-up's back | yes |
 //! | [`ledger`] | which replies are owed | yes |
-//! | [`prepared`], [`portals`] | the client's names for things | but for what sessions share |
+//! | [`prepared`], [`portals`] | the client's names for things | yes |
+//! | [`interner`] | what connections hold under names | but for its locks |
 //! | [`actions`] | what an exchange comes to, and its bytes | yes |
 //! | `late` | what of a statement the gateway answers itself | yes |
 //! | `translate`, `answer` | messages into actions | no: it may wait for the catalog |
@@ -31,6 +32,7 @@ pub mod console;
 pub mod control;
 pub mod described;
 pub mod effect;
+pub mod interner;
 mod late;
 pub mod ledger;
 mod link;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::about::About;
 use super::config::SessionConfig;
 use super::control::Registry;
-use super::prepared::Interner;
+use super::interner::Interner;
 use super::stats::{Stats, Totals};
 use crate::cache::Cache;
 use crate::sql::Call;

@@ -25,6 +25,9 @@ pub struct UpstreamConfig {
     pub root_certificates: RootCertificates,
     /// How long to wait for one connection: TCP, TLS and sign-in; default 5 s, above zero.
     pub connect_timeout: Duration,
+    /// How long a connection may be silent before the upstream is asked whether it is there;
+    /// default 60 s, `None` for what the operating system does.
+    pub keepalive: Option<Duration>,
     /// How old the snapshot of functions and views may be; default 60 s, above zero.
     pub catalog_refresh: Duration,
 }

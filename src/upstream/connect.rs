@@ -24,6 +24,7 @@ use super::connection::Connection;
 use super::parameters::Parameters;
 use super::stream::UpstreamStream;
 use super::tls::{self, TlsSetupError};
+use crate::socket;
 use crate::wire::error_response::field;
 use crate::wire::frame::{self, Frame};
 use crate::wire::frontend::{put_message, put_string};
@@ -41,6 +42,7 @@ struct Inner {
     password: crate::secret::Secret,
     database: String,
     timeout: Duration,
+    keepalive: Option<Duration>,
     prepared_max: usize,
 }
 
@@ -137,6 +139,7 @@ impl Connector {
             password: config.password.clone(),
             database: config.database.clone(),
             timeout: config.connect_timeout,
+            keepalive: config.keepalive,
             prepared_max,
         })))
     }
@@ -210,7 +213,7 @@ impl Connector {
                 .await
                 .map_err(ConnectError::Unreachable)?,
         };
-        tcp.set_nodelay(true).map_err(ConnectError::Unreachable)?;
+        socket::tune(&tcp, self.0.keepalive).map_err(ConnectError::Unreachable)?;
         match &self.0.tls {
             None => Ok((UpstreamStream::Plain(tcp), None)),
             Some(config) => self.secure(tcp, Arc::clone(config)).await,

@@ -7,7 +7,7 @@ use crate::support::sources::{code_of, module_of, rust_files, source};
 
 /// Bottom first. A module may use those of the rows above its own.
 const LEVELS: &[&[&str]] = &[
-    &["bypass", "secret", "sqlstate", "telemetry"],
+    &["bypass", "secret", "socket", "sqlstate", "telemetry"],
     &["sql", "wire"],
     &["cache"],
     &["upstream"],

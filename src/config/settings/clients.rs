@@ -118,6 +118,18 @@ pub(super) const LIMITS: &[Setting] = &[
             put(&mut draft.config.session.idle_in_transaction_timeout, time)
         },
     ),
+    Setting::new(
+        "TCP_KEEPALIVE_SECONDS",
+        "60",
+        "How long clients and the server may be silent before their host is asked whether it is \
+         there; one that has vanished is found out after half as long again. 0 leaves that to the \
+         operating system.",
+        |draft, text| {
+            let time = values::seconds(text, 0).map(values::or_never);
+            put(&mut draft.config.upstream.keepalive, time.clone())?;
+            put(&mut draft.config.session.keepalive, time)
+        },
+    ),
     Setting::new("CLIENT_SESSIONS_MAX", "10000", "The most clients at once.", |draft, text| {
         let most = values::whole(text, 1..=values::COUNT_MAX);
         put(&mut draft.config.server.sessions_max, most)

@@ -116,6 +116,7 @@ impl Draft {
             sslmode: SslMode::Prefer,
             root_certificates: RootCertificates::System,
             connect_timeout: Duration::ZERO,
+            keepalive: None,
             catalog_refresh: Duration::ZERO,
         };
         let cache = cache::Config {

@@ -210,6 +210,30 @@ async fn a_wrong_number_of_values_is_told_under_the_clients_name() {
     }
 }
 
+#[tokio::test]
+async fn what_the_server_says_while_it_prepares_is_said_each_time() {
+    let (postgres, gateway, _) = world(&[]).await;
+    let mut client = Client::login(gateway.login(postgres.as_superuser())).await;
+    // Too long a name is cut short, with a notice.
+    let text = format!("SELECT a AS {} FROM t", "x".repeat(70));
+    for time in 0..2 * THRESHOLD {
+        assert_eq!(tags(&client.query(&text).await), "NTDCZ", "time {time}");
+        assert_eq!(tags(&client.exchange(&unnamed(&text)).await), "N12TDCZ", "time {time}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_too_long_to_be_remembered_is_not_kept() {
+    let (postgres, gateway, _) = world(&[]).await;
+    let mut client = Client::login(gateway.login(postgres.as_superuser())).await;
+    let text = format!("SELECT '{}' FROM t", "x".repeat(40_000));
+    for _ in 0..2 * THRESHOLD {
+        client.query(&text).await;
+        client.exchange(&unnamed(&text)).await;
+    }
+    assert_eq!(kept_by(&mut client).await, 0);
+}
+
 /// How a read is asked for.
 #[derive(Clone, Copy, Debug)]
 enum Way {

@@ -1,7 +1,9 @@
 //! The time limits with a real server: what it sees of each, and that its connections come back.
 
 use futures::future::join_all;
+use pgsluice::demo::command::poll;
 
+use crate::support::STEP_MAX;
 use crate::support::client::Client;
 use crate::support::messages::{
     Message, bind, execute, field, flush, parse, query, rows, sqlstate, sync, tags,
@@ -29,6 +31,37 @@ fn last_words(told: &[Message]) -> (String, String, String) {
     assert_eq!(char::from(*tag), 'E', "{}", tags(told));
     let of = |code| field(body, code).expect("a field");
     (of(b'V'), sqlstate(body), of(b'M'))
+}
+
+/// The kernel's timers of open TCP connections from and to these ports, by `/proc/net/tcp`'s
+/// numbers: 0 is none, 2 is keepalive.
+fn timers(is_meant: impl Fn(u16, u16) -> bool) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("a table of connections");
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let is_meant = |row: &Vec<&str>| Some(is_meant(port(row[1])?, port(row[2])?));
+    let open = rows.filter(|row| row[3] == "01" && is_meant(row) == Some(true));
+    open.map(|row| row[5][..2].to_owned()).collect()
+}
+
+#[tokio::test]
+async fn silent_clients_and_servers_are_asked_whether_they_are_still_there() {
+    for (keepalive, timer) in [("60", "02"), ("0", "00")] {
+        let served = Served::start(&[("TCP_KEEPALIVE_SECONDS", keepalive)]);
+        let mut client = served.client().await;
+        client.query("BEGIN").await;
+        client.query("SELECT 1").await;
+        let (gateway, postgres) = (served.gateway.port(), served.postgres.port());
+
+        let clients = poll(STEP_MAX, || {
+            Some(timers(|from, _| from == gateway)).filter(|all| *all == [timer])
+        });
+        assert!(clients.is_some(), "{:?}", timers(|from, _| from == gateway));
+        // The control plane's is among them: its library asks after two hours in any case.
+        let upstreams = timers(|_, to| to == postgres);
+        assert!(upstreams.len() >= 2 && upstreams.contains(&timer.to_owned()), "{upstreams:?}");
+        assert!(timer == "00" || upstreams.iter().all(|each| each == timer), "{upstreams:?}");
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use pgsluice::session::about::About;
 use pgsluice::session::client::Socket;
 use pgsluice::session::config::SessionConfig;
 use pgsluice::session::control::Registry;
-use pgsluice::session::prepared::Interner;
+use pgsluice::session::interner::Interner;
 use pgsluice::session::seen::Who;
 use pgsluice::session::shared::Greetings;
 use pgsluice::session::startup::Arrival;
@@ -249,6 +249,7 @@ fn share(limits: &Limits, dialled: mpsc::Sender<DuplexStream>) -> Shared {
         sslmode: SslMode::Disable,
         root_certificates: RootCertificates::System,
         connect_timeout: limits.connect_timeout,
+        keepalive: None,
         catalog_refresh: Duration::from_mins(1),
     };
     let prepared_max = limits.pool.prepared_max;
