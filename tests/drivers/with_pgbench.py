@@ -19,9 +19,9 @@ SCRIPTS = {
 }
 
 
-def pgbench(port, *arguments, transactions=TRANSACTIONS):
+def pgbench(port, *arguments, transactions=TRANSACTIONS, clients=CLIENTS):
     """Gives the status, how many transactions were done of how many, how many failed, and the errors."""
-    command = [f"{PROGRAMS}/pgbench", "-n", "-c", str(CLIENTS), "-j", "2", "-t", str(transactions), *arguments]
+    command = [f"{PROGRAMS}/pgbench", "-n", "-c", str(clients), "-j", "2", "-t", str(transactions), *arguments]
     done = subprocess.run(command, env=dict(os.environ, PGPORT=str(port)), capture_output=True,
                           encoding="utf-8", timeout=60)
     processed = re.findall(r"actually processed: (\S+)", done.stdout)
@@ -43,6 +43,9 @@ def main():
                    env=dict(os.environ, PGPORT=str(DIRECT)))
     for protocol in ("simple", "extended", "prepared"):
         compare(f"select only, {protocol}", "-S", "-M", protocol)
+        # Many more than there are connections; each prepares its own, and they are told apart.
+        check(f"64 clients, {protocol}", (0, ["1280/1280"], 0, []),
+              pgbench(GATEWAY, "-S", "-M", protocol, transactions=20, clients=64))
         compare(f"select only, {protocol}, a connection each", "-S", "-C", "-M", protocol, transactions=10)
         for name, script in SCRIPTS.items():
             # What the protocols themselves rule out.
