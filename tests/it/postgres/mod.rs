@@ -10,6 +10,7 @@ mod crowd;
 mod differential;
 mod fixture;
 mod kept;
+mod lexing;
 mod multiplexing;
 mod observing;
 mod pins;
