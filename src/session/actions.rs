@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::described::{Describing, Descriptions, put_comparison};
 use super::effect::Effect;
 use super::ledger::{Errand, Ledger, Named, Owed, Pass};
+use super::plan::begin_text;
 use super::prepared::Statement;
 use super::restore::put_restore;
 use super::state::{Block, State};
@@ -97,6 +98,9 @@ pub enum Action {
         /// How many characters of the query's text come before it.
         shift: usize,
     },
+    /// Run the only statement of a simple query, whose text cannot hold another; this ends the
+    /// exchange too.
+    Query(ReadStatement),
     /// Tell this error; what follows up to the `Sync` is void.
     Refuse(Bytes),
     /// End the exchange.
@@ -113,6 +117,12 @@ impl Action {
             self,
             Self::Invent(_) | Self::Confirm(..) | Self::Refuse(_) | Self::Sync | Self::Flush
         )
+    }
+
+    /// Whether the upstream answers it with `ReadyForQuery`.
+    #[must_use]
+    pub const fn ends_exchange(&self) -> bool {
+        matches!(self, Self::Sync | Self::Query(_))
     }
 
     /// Whether it makes use of a statement that was parsed before it.
@@ -254,6 +264,7 @@ pub fn put(
                 }
                 put_simple(read, held.as_deref(), effect.clone(), connection, ledger, out);
             }
+            Action::Query(read) => put_only(read, connection, ledger, out),
             Action::Refuse(told) => {
                 put_parse(out, b"", POISON, NO_TYPES);
                 connection.unnamed = None;
@@ -334,6 +345,20 @@ fn put_late(
     ledger.owe(Owed::Execute(effect));
 }
 
+/// The only statement of a simple query goes as it came.
+fn put_only(
+    read: &ReadStatement,
+    connection: &mut Connection,
+    ledger: &mut Ledger,
+    out: &mut BytesMut,
+) {
+    // Any `Query` ends the unnamed statement.
+    connection.unnamed = None;
+    put_query(out, read.text());
+    ledger.owe(Owed::Query);
+    ledger.owe(Owed::Sync);
+}
+
 /// One statement of a simple query goes by the extended protocol, where PostgreSQL itself
 /// refuses a second statement in the same text.
 fn put_simple(
@@ -358,26 +383,6 @@ fn put_simple(
     ledger.owe(Owed::DescribePortal(Pass::Rows));
     ledger.owe(Owed::Execute(effect));
 }
-
-/// The gateway's own BEGIN, under the name that the client gave it: the reply repeats it.
-fn begin_text(read: &ReadStatement, modes: TransactionModes) -> Bytes {
-    let text = modes.begin_sql();
-    match begin_tag(read) {
-        START => text.replacen("BEGIN", START, 1).into(),
-        _ => text.into(),
-    }
-}
-
-/// What PostgreSQL calls this BEGIN in its reply.
-#[must_use]
-pub fn begin_tag(read: &ReadStatement) -> &'static str {
-    match read.text().trim_ascii_start().get(..5) {
-        Some(word) if word.eq_ignore_ascii_case(b"start") => START,
-        _ => "BEGIN",
-    }
-}
-
-const START: &str = "START TRANSACTION";
 
 /// The text that goes upstream: the client's own, but for BEGIN, which is the gateway's.
 fn upstream_text(read: &ReadStatement) -> Bytes {

@@ -1,6 +1,7 @@
 //! How an exchange is answered: from here, from the cache, or by the upstream.
 
 use bytes::{Bytes, BytesMut};
+use memchr::memchr;
 
 use super::actions::{self, Action, NO_TYPES};
 use super::cached::{NO_ARGUMENTS_AS_TEXT, Sought, describe_if_not_asked};
@@ -74,7 +75,14 @@ impl Session {
         };
         let effect = Effect::of(read.kind(), |_| Parameter::Null).map(Box::new);
         self.on_effect_asked(read, effect.as_deref());
-        let held = self.repeated(read, &Bytes::from_static(NO_TYPES));
+        // A parameter is an error in a simple query, and would be one of another kind when bound.
+        let held = match memchr(b'$', read.text()) {
+            None => self.repeated(read, &Bytes::from_static(NO_TYPES)),
+            Some(_) => None,
+        };
+        if held.is_none() && effect.is_none() && is_one_on_its_face(read.text()) {
+            return self.run_teed(&[Action::Query(read.clone())], flight).await;
+        }
         let simple = Action::Simple { read: read.clone(), held, effect, shift: 0 };
         self.run_teed(&[simple, Action::Sync], flight).await
     }
@@ -297,10 +305,12 @@ impl Session {
         let compared = relies.then_some(&self.shared.interner.descriptions);
         actions::put(actions, self.state.startup(), compared, lease, &mut self.ledger, &mut out);
         lease.out = out;
-        self.is_unsynced = !matches!(actions.last(), Some(Action::Sync));
+        self.is_unsynced = !actions.last().is_some_and(Action::ends_exchange);
         self.pay();
         match actions.last() {
-            Some(Action::Sync | Action::Flush) => self.relay(Until::Settled).await,
+            Some(Action::Sync | Action::Query(_) | Action::Flush) => {
+                self.relay(Until::Settled).await
+            }
             // The batch goes on: its replies may come with the rest.
             _ => self.relay(Until::Sent).await,
         }
@@ -360,6 +370,13 @@ fn own_reply(read: &ReadStatement, told: &[u8]) -> Bytes {
     }
     reply.extend_from_slice(told);
     reply.freeze()
+}
+
+/// Whether no server can read a second statement in `text`, however it reads the rest: nothing
+/// separates statements but a semicolon, and there is none before the blank end.
+fn is_one_on_its_face(text: &[u8]) -> bool {
+    let end = memchr(b';', text).and_then(|at| text.get(at..)).unwrap_or_default();
+    end.iter().all(|byte| matches!(byte, b';' | b' ' | b'\t' | b'\n' | b'\r'))
 }
 
 /// How many characters of `text` stand before the statement.

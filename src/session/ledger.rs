@@ -29,6 +29,8 @@ pub enum Owed {
     DescribePortal(Pass),
     /// An `Execute`, and what its success means for the session.
     Execute(Option<Box<Effect>>),
+    /// A simple `Query` of one statement; the `Sync` behind it is its `ReadyForQuery`.
+    Query,
     /// A statement of the gateway's own amid the client's, and what its success means: its rows
     /// are swallowed.
     Restore(Option<Box<Effect>>),
@@ -202,10 +204,13 @@ impl Ledger {
                 let is_relayed = *pass == Pass::Relay;
                 self.ends(is_relayed)
             }
+            (Owed::Query, b'T') => Step::Amid(true),
             (Owed::Restore(_), b'D') => Step::Amid(false),
             (Owed::Restore(_), b'C') => self.ends(false),
-            (Owed::Execute(_), b'D' | b'd' | b'H' | b'c') => Step::Amid(true),
-            (Owed::Execute(_), b'C' | b'I' | b's') => self.ends(true),
+            (Owed::Execute(_) | Owed::Query, b'D' | b'd' | b'H' | b'c') => Step::Amid(true),
+            (Owed::Execute(_) | Owed::Query, b'C' | b'I') | (Owed::Execute(_), b's') => {
+                self.ends(true)
+            }
             (Owed::Sync, b'Z') => {
                 (self.shift, self.is_muted) = (0, false);
                 self.ends(true)
@@ -281,6 +286,15 @@ mod tests {
             Owed::Sync,
         ]);
         assert_eq!(told(&mut ledger, b"TDCCZCZ12nCZ"), "CZ");
+        assert!(ledger.is_settled());
+    }
+
+    #[test]
+    fn a_query_is_told_whole_and_its_error_too() {
+        let mut ledger = ledger(vec![Owed::Errand(Errand::Begin), Owed::Query, Owed::Sync]);
+        assert_eq!(told(&mut ledger, b"CZTDDCZ"), "TDDCZ");
+        let mut ledger = self::ledger(vec![Owed::Query, Owed::Sync]);
+        assert_eq!(told(&mut ledger, b"TDEZ"), "TDEZ");
         assert!(ledger.is_settled());
     }
 

@@ -1,6 +1,7 @@
 //! What the session does with a proven statement: all of the policy is one `match`.
 
-use super::actions::begin_tag;
+use bytes::Bytes;
+
 use super::state::{Block, State};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
@@ -125,6 +126,27 @@ fn bypass(read: &ReadStatement, state: &State, view: View) -> Option<Bypass> {
         None => None,
     }
 }
+
+/// The gateway's own BEGIN, under the name that the client gave it: the reply repeats it.
+pub fn begin_text(read: &ReadStatement, modes: TransactionModes) -> Bytes {
+    let text = modes.begin_sql();
+    match begin_tag(read) {
+        START => text.replacen("BEGIN", START, 1).into(),
+        _ => text.into(),
+    }
+}
+
+/// What PostgreSQL calls this BEGIN in its reply.
+#[must_use]
+pub fn begin_tag(read: &ReadStatement) -> &'static str {
+    match read.text().trim_ascii_start().get(..5) {
+        Some(word) if word.eq_ignore_ascii_case(b"start") => START,
+        _ => "BEGIN",
+    }
+}
+
+/// What it is called in full.
+const START: &str = "START TRANSACTION";
 
 #[cfg(test)]
 mod tests {

@@ -101,7 +101,9 @@ impl Session {
             }
             let header = frame::peek(rest, usize::MAX).map_err(|_| OUT_OF_STEP)?;
             let Some(Header { tag, body_len }) = header else { break };
-            if matches!(tag, b'D' | b'd') && matches!(self.ledger.front(), Some(Owed::Execute(_))) {
+            if matches!(tag, b'D' | b'd')
+                && matches!(self.ledger.front(), Some(Owed::Execute(_) | Owed::Query))
+            {
                 self.passing = run_of(tag, rest);
                 continue;
             }

@@ -9,7 +9,7 @@ use crate::support::messages::{
     error_response, field, parse, query, ready_for_query, sqlstate, tags,
 };
 use crate::support::scripted::Scripted;
-use crate::support::world::{World, answer, answer_errand, done, reply, values};
+use crate::support::world::{World, answer, answer_errand, reply, values};
 
 /// A client in a block that is open upstream.
 async fn in_block(world: &mut World) -> (Client, Scripted) {
@@ -167,7 +167,7 @@ async fn a_statement_that_runs_into_its_limit_is_cancelled_upstream() {
     assert_eq!((since(begun), key), (limit, world.key().to_vec()));
     drop(cancel);
     let cancelled = error_response("ERROR", "57014", "canceling statement due to user request");
-    upstream.send(&[done(b'1'), done(b'2'), cancelled, ready_for_query(b'I')].concat()).await;
+    upstream.send(&[cancelled, ready_for_query(b'I')].concat()).await;
     let told = client.until_ready().await;
 
     assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("EZ", "57014".into()));

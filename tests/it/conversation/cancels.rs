@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::messages::{error_response, query, ready_for_query, sqlstate, tags};
-use crate::support::world::{World, answer, answer_errand, done, reply, values};
+use crate::support::world::{World, answer, answer_errand, reply, values};
 
 #[tokio::test(start_paused = true)]
 async fn a_cancel_goes_to_the_upstream_with_the_key_that_this_upstream_gave() {
@@ -20,7 +20,7 @@ async fn a_cancel_goes_to_the_upstream_with_the_key_that_this_upstream_gave() {
     drop(cancel);
     asking.await.unwrap();
     let cancelled = error_response("ERROR", "57014", "canceling statement due to user request");
-    upstream.send(&[done(b'1'), done(b'2'), cancelled, ready_for_query(b'I')].concat()).await;
+    upstream.send(&[cancelled, ready_for_query(b'I')].concat()).await;
     let told = client.until_ready().await;
 
     assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("EZ", "57014".into()));

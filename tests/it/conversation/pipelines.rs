@@ -302,7 +302,7 @@ async fn a_simple_query_ends_extended_messages_without_a_sync_and_is_told_behind
             let heard = upstream.receive_batch().await;
             let mut bytes = ready_for_query(b'I');
             if tags(&heard) != "S" {
-                bytes = reply(&["two"], b'I');
+                bytes = [done(b'1'), done(b'2'), reply(&["two"], b'I')].concat();
             }
             upstream.send(&bytes).await;
         };

@@ -136,6 +136,33 @@ async fn settings_that_the_upstream_refuses_fail_the_statement_and_not_the_next_
     assert_eq!(world.until_released().await, 1);
 }
 
+/// A text in which no server can read a second statement goes as it came; any other where the
+/// server refuses one, or what must be restored behind it can go along.
+#[tokio::test(start_paused = true)]
+async fn a_simple_query_goes_as_one_only_where_no_second_statement_can_be_in_it() {
+    let cases = [
+        ("SELECT 1", "Q"),
+        ("SELECT 1 ;; \n\t", "Q"),
+        ("EXPLAIN SELECT 1", "Q"),
+        ("SHOW work_mem", "Q"),
+        ("TABLE t", "Q"),
+        ("SELECT ';'", "PBDES"),
+        ("SELECT 1 /* ; */", "PBDES"),
+        ("SELECT 1; -- the end", "PBDES"),
+        ("SELECT $$;$$", "PBDES"),
+        ("SELECT \"a;b\" FROM t", "PBDES"),
+        ("SET work_mem TO '5MB'", "PBDES"),
+        ("SELECT 1; SELECT 2", "PBDEPBDES"),
+    ];
+    for (sql, sent) in cases {
+        let mut world = World::start();
+        let mut client = world.client().await;
+        client.send(&query(sql)).await;
+        let mut upstream = world.upstream().await;
+        assert_eq!(tags(&upstream.receive_batch().await), sent, "{sql}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bind_on_a_connection_without_the_statement_gets_its_parse_and_the_client_is_not_told() {
     let mut world = World::start();

@@ -5,7 +5,7 @@ use crate::support::messages::{
     Message, command_complete, data_row, message, query, ready_for_query, strings, tags,
 };
 use crate::support::scripted::Scripted;
-use crate::support::world::{SIMPLE, World, answer, answer_errand, done, values};
+use crate::support::world::{IN_PARTS, SIMPLE, World, answer, answer_errand, done, values};
 
 #[tokio::test(start_paused = true)]
 async fn any_number_of_settings_is_one_message_ahead_in_the_same_write() {
@@ -99,7 +99,7 @@ async fn what_start_up_said_comes_back_with_the_reset_in_the_same_write() {
 
 /// Takes in a simple query of one statement, and says that it succeeded.
 async fn succeed(upstream: &mut Scripted) {
-    assert_eq!(tags(&upstream.receive_batch().await), SIMPLE);
+    assert_eq!(tags(&upstream.receive_batch().await), IN_PARTS);
     let done = [done(b'1'), done(b'2'), done(b'n'), command_complete("SET")].concat();
     upstream.send(&[done, ready_for_query(b'I')].concat()).await;
 }

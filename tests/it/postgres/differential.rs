@@ -24,18 +24,6 @@ const DELIBERATE: &[(&str, &str)] = &[
         "the same: PostgreSQL 15 sees no implicit block around extended messages and warns",
     ),
     (
-        "pins: EXECUTE with a wrong value",
-        "its result is described before its arguments are evaluated",
-    ),
-    (
-        "limit: FETCH of a binary cursor",
-        "a simple query is bound as text, and PostgreSQL then gives text whatever the cursor is",
-    ),
-    (
-        "limit: a parameter in a simple query",
-        "the error is told when the statement is bound, 08P01 in place of 42P02",
-    ),
-    (
         "limit: executed again in a batch to come",
         "a reply from the cache leaves no portal behind for another batch of the same block",
     ),

@@ -283,14 +283,22 @@ fn reported() -> Parameters {
     parameters
 }
 
-/// What one simple query of one statement is to the upstream.
-pub(crate) const SIMPLE: &str = "PBDES";
+/// What a simple query is to the upstream if it is one statement that reads and no more.
+pub(crate) const SIMPLE: &str = "Q";
+
+/// What it is when it changes the session, and when its text might hold a second statement.
+pub(crate) const IN_PARTS: &str = "PBDES";
 
 /// Takes in one simple query and answers with one column of these values. Returns its text.
 pub(crate) async fn answer(upstream: &mut Scripted, values: &[&str], status: u8) -> String {
     let batch = upstream.receive_batch().await;
-    assert_eq!(messages::tags(&batch), SIMPLE);
-    upstream.send(&reply(values, status)).await;
+    let tags = messages::tags(&batch);
+    if tags == SIMPLE {
+        upstream.send(&reply(values, status)).await;
+        return messages::strings(&batch[0].1).concat();
+    }
+    assert_eq!(tags, IN_PARTS);
+    upstream.send(&[done(b'1'), done(b'2'), reply(values, status)].concat()).await;
     parsed(&batch[0]).1
 }
 
@@ -306,8 +314,8 @@ pub(crate) async fn answer_errand(upstream: &mut Scripted, tag: &str, status: u8
 /// The upstream's whole reply to a simple query of one column: what the client sees of it
 /// begins with the description.
 pub(crate) fn reply(values: &[&str], status: u8) -> Vec<u8> {
-    let described = [done(b'1'), done(b'2'), messages::row_description(&["v"])];
-    [described.concat(), result(values), messages::ready_for_query(status)].concat()
+    let described = messages::row_description(&["v"]);
+    [described, result(values), messages::ready_for_query(status)].concat()
 }
 
 /// The rows and the end of an execution.
