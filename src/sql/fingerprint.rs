@@ -38,7 +38,7 @@ impl Fingerprint {
 /// that an analysis says can be shared by statements of one shape.
 #[must_use]
 pub fn shape(tokens: &Tokens<'_>) -> Vec<u8> {
-    let mut shape = Vec::with_capacity(tokens.len() * 6);
+    let mut shape = Vec::with_capacity(tokens.len() * 10);
     for index in 0..tokens.len() {
         let bytes = tokens.bytes(index);
         // No token but a quoted one contains bytes below a space, so these stand for themselves.
