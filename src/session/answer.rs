@@ -305,6 +305,7 @@ impl Session {
         let compared = relies.then_some(&self.shared.interner.descriptions);
         actions::put(actions, self.state.startup(), compared, lease, &mut self.ledger, &mut out);
         lease.out = out;
+        self.client.out.reserve(OUT_BYTES);
         self.is_unsynced = !actions.last().is_some_and(Action::ends_exchange);
         self.pay();
         match actions.last() {

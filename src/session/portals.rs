@@ -122,7 +122,9 @@ const UNKNOWN_OID: i32 = 705;
 /// and for good only when the reply comes: what an error voided has not happened.
 #[derive(Debug, Default)]
 pub struct Portals {
-    bound: HashMap<Bytes, Portal>,
+    named: HashMap<Bytes, Portal>,
+    // Apart, because most sessions have no other.
+    unnamed: Option<Portal>,
     /// Changes whose reply is still owed, oldest first; `None` closes.
     pending: VecDeque<(Bytes, Option<Portal>)>,
 }
@@ -133,7 +135,8 @@ impl Portals {
     pub fn find(&self, name: &[u8]) -> Option<&Portal> {
         match self.pending.iter().rev().find(|(changed, _)| changed == name) {
             Some((_, portal)) => portal.as_ref(),
-            None => self.bound.get(name),
+            None if name.is_empty() => self.unnamed.as_ref(),
+            None => self.named.get(name),
         }
     }
 
@@ -145,10 +148,11 @@ impl Portals {
     /// The oldest change asked for was confirmed.
     pub fn on_confirmed(&mut self) {
         match self.pending.pop_front() {
+            Some((name, portal)) if name.is_empty() => self.unnamed = portal.map(Portal::kept),
             Some((name, Some(portal))) => {
-                self.bound.insert(Bytes::copy_from_slice(&name), portal.kept());
+                self.named.insert(Bytes::copy_from_slice(&name), portal.kept());
             }
-            Some((name, None)) => drop(self.bound.remove(&name)),
+            Some((name, None)) => drop(self.named.remove(&name)),
             None => {}
         }
     }
@@ -160,7 +164,10 @@ impl Portals {
 
     /// The transaction is over, and with it all portals.
     pub fn clear(&mut self) {
-        self.bound.clear();
+        self.unnamed = None;
+        if !self.named.is_empty() {
+            self.named.clear();
+        }
         self.pending.clear();
     }
 }
