@@ -7,14 +7,14 @@ use bytes::{Bytes, BytesMut};
 
 use super::described::{Describing, Descriptions, put_comparison};
 use super::effect::Effect;
+use super::late::upstream_text;
 use super::ledger::{Errand, Ledger, Named, Owed, Pass};
-use super::plan::begin_text;
 use super::prepared::Statement;
 use super::restore::put_restore;
 use super::state::{Block, State};
 use crate::cache::NO_ARGUMENTS;
 use crate::sql::analyze::ReadStatement;
-use crate::sql::kind::{Kind, TransactionModes};
+use crate::sql::kind::TransactionModes;
 use crate::upstream::connection::Connection;
 use crate::upstream::prepared::upstream_name;
 use crate::upstream::settings::Settings;
@@ -203,17 +203,26 @@ pub fn put_lead_in(
     }
 }
 
-/// Appends `actions` as messages, and owes their replies. What goes back to its default on the
-/// connection goes on to what it was at the session's `startup`. A statement that is prepared by
-/// the way is compared with its description in `compared`.
+/// Under what a session's actions become messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Under<'a> {
+    /// What goes back to its default on the connection goes on to what it is here.
+    pub startup: &'a Settings,
+    /// The key of the settings in force, where it can be told.
+    pub in_force: Option<&'a Bytes>,
+    /// Where a statement that is prepared by the way is to be compared with its description.
+    pub compared: Option<&'a Descriptions>,
+}
+
+/// Appends `actions` as messages, and owes their replies.
 pub fn put(
     actions: &[Action],
-    startup: &Settings,
-    compared: Option<&Descriptions>,
+    under: Under<'_>,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
 ) {
+    let Under { startup, mut in_force, compared } = under;
     for action in actions {
         match action {
             Action::Invent(bytes) => ledger.owe(Owed::Invent(bytes.clone())),
@@ -222,16 +231,18 @@ pub fn put(
                 if statement.is_named() && connection.prepared.is_held(statement.number) {
                     ledger.owe(Owed::Confirm(Named::Statement, PARSE_COMPLETE));
                 } else {
-                    put_statement(statement, Pass::Relay, connection, ledger, out);
+                    put_statement(statement, in_force, Pass::Relay, connection, ledger, out);
                 }
             }
             Action::Bind { statement, name, portal, tail } => {
-                if ensure(statement, connection, ledger, out)
+                let prepared = ensure(statement, in_force, connection, ledger, out);
+                let held = prepared.unwrap_or(&statement.name);
+                if prepared.is_some()
                     && compared.is_some_and(|descriptions| descriptions.has(statement))
                 {
-                    put_comparison(statement, ledger, out);
+                    put_comparison(statement, held, ledger, out);
                 }
-                put_bind(out, portal, &statement.name, tail);
+                put_bind(out, portal, held, tail);
                 ledger.owe(Owed::Bind(Pass::Relay, name.clone()));
             }
             Action::BindSqlPrepared { name, portal, tail } => {
@@ -239,8 +250,8 @@ pub fn put(
                 ledger.owe(Owed::Bind(Pass::Relay, name.clone()));
             }
             Action::DescribeStatement { statement } => {
-                ensure(statement, connection, ledger, out);
-                put_target(out, b'D', b'S', &statement.name);
+                let prepared = ensure(statement, in_force, connection, ledger, out);
+                put_target(out, b'D', b'S', prepared.unwrap_or(&statement.name));
                 ledger.owe(Owed::DescribeStatement(Pass::Relay, Describing::of(statement)));
             }
             Action::DescribePortal { portal, pass } => {
@@ -262,7 +273,8 @@ pub fn put(
                 if *shift > 0 {
                     ledger.owe(Owed::Shift(*shift));
                 }
-                put_simple(read, held.as_deref(), effect.clone(), connection, ledger, out);
+                let held = held.as_deref().filter(|held| held.may_be_prepared_under(in_force));
+                put_simple(read, held, in_force, effect.clone(), connection, ledger, out);
             }
             Action::Query(read) => put_only(read, connection, ledger, out),
             Action::Refuse(told) => {
@@ -279,6 +291,9 @@ pub fn put(
         for restore in action.effect().map(|effect| effect.restore(startup)).unwrap_or_default() {
             put_restore(restore, connection, ledger, out);
         }
+        if action.effect().is_some_and(Effect::may_change_settings) {
+            in_force = None;
+        }
     }
 }
 
@@ -289,36 +304,37 @@ const POISON: &[u8] = b"pgsluice refused a statement of this transaction";
 pub const NO_TYPES: &[u8] = &[0, 0];
 
 /// Prepares `statement` where the connection does not hold it; the client is not told. Returns
-/// whether that was so.
-fn ensure(
-    statement: &Statement,
+/// the name that it did so under.
+fn ensure<'a>(
+    statement: &'a Statement,
+    in_force: Option<&Bytes>,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
-) -> bool {
+) -> Option<&'a [u8]> {
     let is_held = match statement.is_named() {
         true => connection.prepared.is_held(statement.number),
         false => connection.unnamed == Some(statement.number),
     };
-    if !is_held {
-        put_statement(statement, Pass::Swallow, connection, ledger, out);
-    }
-    !is_held
+    (!is_held).then(|| put_statement(statement, in_force, Pass::Swallow, connection, ledger, out))
 }
 
-fn put_statement(
-    statement: &Statement,
+/// Prepares `statement`, and returns the name: its own, but not where others would take it for
+/// read under other settings than those `in_force`.
+fn put_statement<'a>(
+    statement: &'a Statement,
+    in_force: Option<&Bytes>,
     pass: Pass,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
-) {
+) -> &'a [u8] {
     let text = statement.read.as_ref().map_or_else(Bytes::new, upstream_text);
-    if !statement.is_named() {
-        connection.unnamed = Some(statement.number);
+    if !statement.is_named() || !statement.may_be_prepared_under(in_force) {
+        connection.unnamed = Some(statement.number).filter(|_| !statement.is_named());
         put_parse(out, b"", &text, &statement.types);
         ledger.owe(Owed::Parse(pass, None));
-        return;
+        return b"";
     }
     if let Some(oldest) = connection.prepared.on_prepared(statement.number) {
         put_target(out, b'C', b'S', upstream_name(oldest).as_bytes());
@@ -326,6 +342,7 @@ fn put_statement(
     }
     put_parse(out, &statement.name, &text, &statement.types);
     ledger.owe(Owed::Parse(pass, Some(statement.number)));
+    &statement.name
 }
 
 fn put_late(
@@ -364,6 +381,7 @@ fn put_only(
 fn put_simple(
     read: &ReadStatement,
     held: Option<&Statement>,
+    in_force: Option<&Bytes>,
     effect: Option<Box<Effect>>,
     connection: &mut Connection,
     ledger: &mut Ledger,
@@ -371,7 +389,7 @@ fn put_simple(
 ) {
     connection.unnamed = None;
     if let Some(statement) = held {
-        ensure(statement, connection, ledger, out);
+        ensure(statement, in_force, connection, ledger, out);
     } else {
         put_parse(out, b"", &upstream_text(read), NO_TYPES);
         ledger.owe(Owed::Parse(Pass::Swallow, None));
@@ -382,12 +400,4 @@ fn put_simple(
     ledger.owe(Owed::Bind(Pass::Swallow, Bytes::new()));
     ledger.owe(Owed::DescribePortal(Pass::Rows));
     ledger.owe(Owed::Execute(effect));
-}
-
-/// The text that goes upstream: the client's own, but for BEGIN, which is the gateway's.
-fn upstream_text(read: &ReadStatement) -> Bytes {
-    match read.kind() {
-        Kind::Begin(modes) => begin_text(read, *modes),
-        _ => read.text().clone(),
-    }
 }

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use memchr::memchr;
 
-use super::actions::{self, Action, NO_TYPES};
+use super::actions::{self, Action, NO_TYPES, Under};
 use super::cached::{NO_ARGUMENTS_AS_TEXT, Sought, describe_if_not_asked};
 use super::effect::Effect;
 use super::ledger::Named;
@@ -181,7 +181,9 @@ impl Session {
             return self.run(&translated.actions).await;
         };
         let Some(read) = &portal.statement.read else { return self.run(&translated.actions).await };
-        if !self.is_cacheable_shape(&translated) {
+        // Its constants are what they were when it was prepared, and the key says what is in force.
+        let in_force = self.state.settings().cache_key();
+        if !portal.statement.is_read_under(in_force) || !self.is_cacheable_shape(&translated) {
             self.shared.cache.on_bypass(Bypass::BatchShape);
             return self.run(&translated.actions).await;
         }
@@ -296,6 +298,7 @@ impl Session {
         self.acquire().await?;
         self.on_exchanging();
         let relies = self.relies_on_descriptions(actions);
+        let in_force = self.state.settings_in_force().filter(|_| self.ledger.is_settled());
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
         let mut out = std::mem::take(&mut lease.out);
         out.reserve(OUT_BYTES);
@@ -303,7 +306,8 @@ impl Session {
             actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
         }
         let compared = relies.then_some(&self.shared.interner.descriptions);
-        actions::put(actions, self.state.startup(), compared, lease, &mut self.ledger, &mut out);
+        let under = Under { startup: self.state.startup(), in_force, compared };
+        actions::put(actions, under, lease, &mut self.ledger, &mut out);
         lease.out = out;
         self.client.out.reserve(OUT_BYTES);
         self.is_unsynced = !actions.last().is_some_and(Action::ends_exchange);

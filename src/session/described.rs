@@ -90,9 +90,14 @@ impl Describing {
     }
 }
 
-/// Asks what `statement` returns, only to compare that with what was told.
-pub fn put_comparison(statement: &Arc<Statement>, ledger: &mut Ledger, out: &mut BytesMut) {
-    put_target(out, b'D', b'S', &statement.name);
+/// Asks what `statement`, under the name `held`, returns, only to compare that with what was told.
+pub fn put_comparison(
+    statement: &Arc<Statement>,
+    held: &[u8],
+    ledger: &mut Ledger,
+    out: &mut BytesMut,
+) {
+    put_target(out, b'D', b'S', held);
     ledger.owe(Owed::DescribeStatement(Pass::Swallow, Describing::of(statement)));
 }
 

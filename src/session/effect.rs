@@ -83,6 +83,22 @@ impl Change {
 }
 
 impl Effect {
+    /// Whether settings may be others behind it.
+    #[must_use]
+    pub const fn may_change_settings(&self) -> bool {
+        !matches!(
+            self,
+            Self::Begin(_)
+                | Self::Savepoint(_)
+                | Self::Release(_)
+                | Self::Isolation { .. }
+                | Self::SqlPrepared(_)
+                | Self::SqlDeallocated(_)
+                | Self::HeldCursor(_)
+                | Self::CursorClosed(_)
+        )
+    }
+
     /// What the success of a statement of `kind` means, if anything. `parameter` gives the
     /// text of a bound parameter.
     #[must_use]

@@ -10,7 +10,6 @@ use super::described::Descriptions;
 use super::prepared::Statement;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::memo::Memo;
-use crate::upstream::prepared::upstream_name;
 
 /// The named statements of all sessions, equal ones once.
 ///
@@ -74,9 +73,10 @@ impl Interner {
         types: Bytes,
         settings: Bytes,
     ) -> Arc<Statement> {
-        let Some(read) = read else { return Statement::named(None, types) };
+        let Some(read) = read else { return Statement::named(None, types, Some(settings)) };
         if read.has_moving_constant() {
-            return Statement::named(Some(read), Bytes::copy_from_slice(&types));
+            let types = Bytes::copy_from_slice(&types);
+            return Statement::named(Some(read), types, Some(settings));
         }
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         // The frame that the types came in may be large: keep them alone.
@@ -86,9 +86,7 @@ impl Interner {
         if let Some(statement) = known.filter(|statement| statement.is_fresh()) {
             return statement;
         }
-        let name = |number| upstream_name(number).into();
-        let (types, settings) = (key.types.clone(), key.settings.clone());
-        let statement = Statement::new(Some(read), types, settings, name);
+        let statement = Statement::shared(read, key.types.clone(), key.settings.clone());
         table.bytes += statement.bytes();
         if table.bytes > SWEEP_BYTES {
             table.statements.retain(|_, statement| statement.strong_count() > 0);

@@ -1,8 +1,9 @@
-//! Statements whose `Parse`, `Bind` and `Describe` the gateway answers, and what a failed block
-//! takes of them.
+//! Statements whose `Parse`, `Bind` and `Describe` the gateway answers, what a failed block takes
+//! of them, and their texts upstream.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
+use super::plan::begin_text;
 use super::prepared::Statement;
 use super::show;
 use crate::sql::analyze::ReadStatement;
@@ -46,5 +47,13 @@ pub(super) fn put_description(statement: &Statement, out: &mut BytesMut) {
     match table {
         Some(table) => table.put_description(out),
         None => out.extend_from_slice(&NO_DATA),
+    }
+}
+
+/// The text that goes upstream: the client's own, but for BEGIN, which is the gateway's.
+pub(super) fn upstream_text(read: &ReadStatement) -> Bytes {
+    match read.kind() {
+        Kind::Begin(modes) => begin_text(read, *modes),
+        _ => read.text().clone(),
     }
 }

@@ -188,7 +188,7 @@ mod tests {
     fn a_parameter_is_found_behind_formats_and_nulls() {
         let tail = b"\0\x01\0\x01\0\x03\xff\xff\xff\xff\0\0\0\x02hi\0\0\0\0\0\0";
         let portal = Portal {
-            statement: Statement::named(None, Bytes::new()),
+            statement: Statement::named(None, Bytes::new(), None),
             tail: Some(Bytes::from_static(tail)),
         };
         assert_eq!(portal.parameter(1), Parameter::Null);
@@ -203,7 +203,7 @@ mod tests {
         for (oid, is_known) in [(0, true), (25, true), (1043, true), (18, false), (19, false)] {
             let types = [&[0, 1][..], &i32::to_be_bytes(oid)].concat();
             let portal = Portal {
-                statement: Statement::named(None, types.into()),
+                statement: Statement::named(None, types.into(), None),
                 tail: Some(tail.clone()),
             };
             assert_eq!(portal.parameter(1) != Parameter::Unknown, is_known, "{oid}");
@@ -227,7 +227,7 @@ mod tests {
             statement: Arc::clone(statement),
             tail: Some(Bytes::from_static(b"values")),
         };
-        let [one, two] = [1, 2].map(|_| Statement::named(None, Bytes::new()));
+        let [one, two] = [1, 2].map(|_| Statement::named(None, Bytes::new(), None));
         let number = |portals: &Portals| portals.find(b"x").map(|portal| portal.statement.number);
         let mut portals = Portals::default();
         portals.on_asked(Bytes::from_static(b"x"), Some(portal(&one)));

@@ -23,8 +23,10 @@ pub struct Statement {
     pub read: Option<ReadStatement>,
     /// The prescribed parameter types, as in `Parse`: `i16` count, then an OID each.
     pub types: Bytes,
-    /// The settings that it was read under, as a key; empty for one that is shared with nobody.
-    settings: Bytes,
+    /// The settings that it is read under, as a key; none where they cannot be told.
+    settings: Option<Bytes>,
+    /// Whether others who prepare its text under these settings get it too.
+    is_shared: bool,
     /// Whether some connection has prepared it: then it can be prepared.
     is_known: AtomicBool,
     /// Whether who prepares its text anew gets another statement: its result has changed since,
@@ -35,26 +37,45 @@ pub struct Statement {
 impl Statement {
     /// A statement for the unnamed slot, which every `Parse` fills anew.
     #[must_use]
-    pub fn unnamed(read: Option<ReadStatement>, types: Bytes) -> Arc<Self> {
-        Self::new(read, types, Bytes::new(), |_| Bytes::new())
-    }
-
-    /// A statement that connections hold under a name of its own.
-    #[must_use]
-    pub fn named(read: Option<ReadStatement>, types: Bytes) -> Arc<Self> {
-        Self::new(read, types, Bytes::new(), |number| upstream_name(number).into())
-    }
-
-    pub(super) fn new(
+    pub fn unnamed(
         read: Option<ReadStatement>,
         types: Bytes,
-        settings: Bytes,
+        settings: Option<Bytes>,
+    ) -> Arc<Self> {
+        Self::new(read, types, settings, false, |_| Bytes::new())
+    }
+
+    /// A statement that connections hold under a name of its own, for one session.
+    #[must_use]
+    pub fn named(read: Option<ReadStatement>, types: Bytes, settings: Option<Bytes>) -> Arc<Self> {
+        Self::new(read, types, settings, false, |number| upstream_name(number).into())
+    }
+
+    /// The same for all sessions that prepare it under these settings.
+    #[must_use]
+    pub fn shared(read: ReadStatement, types: Bytes, settings: Bytes) -> Arc<Self> {
+        Self::new(Some(read), types, Some(settings), true, |number| upstream_name(number).into())
+    }
+
+    fn new(
+        read: Option<ReadStatement>,
+        types: Bytes,
+        settings: Option<Bytes>,
+        is_shared: bool,
         name: impl FnOnce(u64) -> Bytes,
     ) -> Arc<Self> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let (is_known, is_stale) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { number, name: name(number), read, types, settings, is_known, is_stale })
+        Arc::new(Self {
+            number,
+            name: name(number),
+            read,
+            types,
+            settings,
+            is_shared,
+            is_known: AtomicBool::new(false),
+            is_stale: AtomicBool::new(false),
+        })
     }
 
     /// Whether connections hold it under a name.
@@ -74,11 +95,11 @@ impl Statement {
         let is_text = |own: &ReadStatement| {
             std::ptr::eq(&raw const own.text()[..], &raw const read.text()[..])
         };
-        self.is_named()
+        self.is_shared
             && self.is_fresh()
             && self.read.as_ref().is_some_and(is_text)
             && self.types == types
-            && self.settings == settings
+            && self.is_read_under(settings)
     }
 
     /// Whether who prepares its text anew gets this statement.
@@ -87,10 +108,17 @@ impl Statement {
         !self.is_stale.load(Ordering::Relaxed)
     }
 
-    /// Whether it was read under these settings.
+    /// Whether it is read under these settings, as far as that can be told.
     #[must_use]
     pub fn is_read_under(&self, settings: &[u8]) -> bool {
-        self.settings == settings
+        self.settings.as_ref().is_some_and(|own| own == settings)
+    }
+
+    /// Whether a connection on which the settings `in_force` are these may prepare it under its
+    /// name: whoever shares it takes it for read under the settings of its own.
+    #[must_use]
+    pub fn may_be_prepared_under(&self, in_force: Option<&Bytes>) -> bool {
+        !self.is_shared || in_force.is_some_and(|settings| self.is_read_under(settings))
     }
 
     /// Whether some connection has prepared it before.
@@ -256,7 +284,10 @@ mod tests {
     #[test]
     fn an_error_takes_back_what_was_not_confirmed() {
         let mut prepared = Prepared::default();
-        let (a, b) = (Statement::named(None, Bytes::new()), Statement::named(None, Bytes::new()));
+        let (a, b) = (
+            Statement::named(None, Bytes::new(), None),
+            Statement::named(None, Bytes::new(), None),
+        );
         prepared.on_asked(name("a"), Some(Arc::clone(&a)));
         assert!(prepared.is_named(b"a"));
         prepared.on_confirmed();
@@ -279,7 +310,7 @@ mod tests {
             prepared.on_confirmed();
             prepared.bytes_of_all()
         };
-        let one = || Some(Statement::named(None, Bytes::new()));
+        let one = || Some(Statement::named(None, Bytes::new(), None));
         assert_eq!(set("long name", one()), STATEMENT_BYTES + "long name".len());
         assert_eq!(set("long name", one()), STATEMENT_BYTES + "long name".len());
         assert_eq!(set("", one()), 2 * STATEMENT_BYTES + "long name".len());
@@ -295,7 +326,7 @@ mod tests {
     fn a_query_ends_the_unnamed_statement_alone() {
         let mut prepared = Prepared::default();
         for statement in ["", "a"] {
-            prepared.on_asked(name(statement), Some(Statement::named(None, Bytes::new())));
+            prepared.on_asked(name(statement), Some(Statement::named(None, Bytes::new(), None)));
             prepared.on_confirmed();
         }
         prepared.on_query();

@@ -95,6 +95,13 @@ impl State {
         &self.settings
     }
 
+    /// The key of the settings in force, where these are the committed ones.
+    #[must_use]
+    pub fn settings_in_force(&self) -> Option<&Bytes> {
+        let is_known = !self.has_settings_in_block() && !self.pins.has_unknown_settings();
+        is_known.then(|| self.settings.cache_key())
+    }
+
     /// The settings of start-up.
     #[must_use]
     pub const fn startup(&self) -> &Settings {

@@ -161,26 +161,28 @@ impl Session {
         if is_named {
             self.check_room(parse.name.len() + parse.text.len())?;
         }
-        let statement = match (is_named, read) {
+        let settings = self.settings_in_force(before);
+        let statement = match (is_named, read, settings) {
             // Nothing is taken for granted where PostgreSQL would refuse to parse.
-            (true, read) if has_failed => Statement::named(read, parse.types),
-            (true, read) => {
-                let settings = self.state.settings().cache_key();
+            (true, read, settings) if has_failed => Statement::named(read, parse.types, settings),
+            // Nor is it shared where others would be given what these settings make of it.
+            (true, read, None) => Statement::named(read, parse.types, None),
+            (true, read, Some(settings)) => {
                 let interner = &self.shared.interner;
                 // Those that come and go with their clients are held for the next ones.
                 let repeated = read.as_ref().filter(|read| self.keeps_coming(read));
                 repeated
-                    .and_then(|read| interner.repeated(read, &parse.types, settings))
-                    .unwrap_or_else(|| interner.intern(read, parse.types, settings.clone()))
+                    .and_then(|read| interner.repeated(read, &parse.types, &settings))
+                    .unwrap_or_else(|| interner.intern(read, parse.types, settings))
             }
-            (false, Some(read)) => {
+            (false, Some(read), settings) => {
                 let held = match before.iter().any(Action::is_bind) {
                     true => None,
                     false => self.repeated(&read, &parse.types),
                 };
-                held.unwrap_or_else(|| Statement::unnamed(Some(read), parse.types))
+                held.unwrap_or_else(|| Statement::unnamed(Some(read), parse.types, settings))
             }
-            (false, None) => Statement::unnamed(None, parse.types),
+            (false, None, settings) => Statement::unnamed(None, parse.types, settings),
         };
         self.prepared.on_asked(parse.name, Some(Arc::clone(&statement)));
         // What was prepared once can be again: a Bind prepares it where it is missing.
@@ -189,6 +191,13 @@ impl Session {
             true => Action::Confirm(Named::Statement, PARSE_COMPLETE),
             false => Action::Parse { statement },
         })
+    }
+
+    /// The key of the settings in force behind these actions, where it can be told.
+    fn settings_in_force(&self, before: &[Action]) -> Option<Bytes> {
+        let changes = |action: &Action| action.effect().is_some_and(Effect::may_change_settings);
+        let is_known = self.ledger.is_settled() && !before.iter().any(changes);
+        self.state.settings_in_force().filter(|_| is_known).cloned()
     }
 
     /// Whether so many bytes more of prepared statements may be held.

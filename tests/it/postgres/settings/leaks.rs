@@ -17,6 +17,52 @@ const LOOK: &str = "SELECT current_setting('DateStyle'), current_setting('work_m
     current_setting('search_path'), coalesce(current_setting('app.tenant', true), '')";
 
 #[tokio::test]
+async fn a_constant_is_read_under_its_own_clients_settings() {
+    let postgres = Postgres::start();
+    // No connection keeps a statement for longer than until the next one is prepared.
+    let settings = [("POOL_SIZE", "1"), ("PREPARED_PER_CONNECTION_MAX", "1")];
+    let text = "SELECT '01/02/2003'::date";
+    let swapped = "SET DateStyle = 'ISO, DMY'";
+    let run = [bind("", "s", &[], 0), execute("", 0), sync()].concat();
+    let prepare = [parse("s", text, &[]), run.clone()].concat();
+    let set = [parse("", swapped, &[]), bind("", "", &[], 0), execute("", 0)].concat();
+    let ways = [
+        vec![prepare.clone(), query(swapped), another(), run.clone()],
+        vec![query("BEGIN"), query("SET LOCAL DateStyle = 'ISO, DMY'"), prepare.clone()],
+        vec![query("BEGIN"), query(swapped), prepare.clone(), query("ROLLBACK")],
+        vec![[set, prepare.clone()].concat()],
+        // Kept by the connection, and run while another setting is in force.
+        vec![prepare.clone(), query(swapped), run],
+    ];
+    for ttl in ["0", "900"] {
+        for way in &ways {
+            let gateway =
+                gateway(&postgres, &[&settings[..], &[("CACHE_TTL_SECONDS", ttl)]].concat());
+            let login = gateway.login(postgres.as_superuser());
+            let mut client = Client::login(login).await;
+            for step in way {
+                client.exchange(step).await;
+            }
+            client.query("COMMIT").await;
+
+            let mut plain = Client::login(login).await;
+            let mut day_first = Client::login(login).await;
+            day_first.query(swapped).await;
+
+            let found = rows(&plain.exchange(&prepare).await);
+            assert_eq!(found, [[Some("2003-01-02".to_owned())]], "{way:?}");
+            let found = rows(&day_first.query(text).await);
+            assert_eq!(found, [[Some("2003-02-01".to_owned())]], "{way:?}");
+        }
+    }
+}
+
+/// Prepares something else.
+fn another() -> Vec<u8> {
+    [parse("another", "SELECT 'another'", &[]), sync()].concat()
+}
+
+#[tokio::test]
 async fn a_local_setting_of_a_block_with_an_error_stays_there() {
     let scene = Scene::start();
     let local = ["BEGIN", "SET LOCAL work_mem = '6MB'", "COMMIT"];
