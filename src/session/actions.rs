@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::described::{Describing, Descriptions, put_comparison};
+use super::described::Descriptions;
 use super::effect::Effect;
 use super::late::upstream_text;
 use super::ledger::{Errand, Ledger, Named, Owed, Pass};
 use super::prepared::Statement;
+use super::preparing::put_use;
 use super::restore::put_restore;
 use super::state::{Block, State};
 use crate::cache::NO_ARGUMENTS;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::kind::TransactionModes;
 use crate::upstream::connection::Connection;
-use crate::upstream::prepared::upstream_name;
 use crate::upstream::settings::Settings;
 use crate::wire::backend::PARSE_COMPLETE;
 use crate::wire::frontend::{
@@ -35,6 +35,8 @@ pub enum Action {
         /// What to prepare.
         statement: Arc<Statement>,
     },
+    /// Tell that a statement is prepared: it was once, and a Bind prepares it where it is missing.
+    Known(Arc<Statement>),
     /// Bind a statement, preparing it before where the connection does not hold it.
     Bind {
         /// What to bind.
@@ -115,7 +117,12 @@ impl Action {
     pub const fn is_upstream(&self) -> bool {
         !matches!(
             self,
-            Self::Invent(_) | Self::Confirm(..) | Self::Refuse(_) | Self::Sync | Self::Flush
+            Self::Invent(_)
+                | Self::Confirm(..)
+                | Self::Known(_)
+                | Self::Refuse(_)
+                | Self::Sync
+                | Self::Flush
         )
     }
 
@@ -210,49 +217,36 @@ pub struct Under<'a> {
     pub startup: &'a Settings,
     /// The key of the settings in force, where it can be told.
     pub in_force: Option<&'a Bytes>,
-    /// Where a statement that is prepared by the way is to be compared with its description.
-    pub compared: Option<&'a Descriptions>,
+    /// What was told of statements before: those that are prepared are compared with it.
+    pub descriptions: &'a Descriptions,
+    /// Whether a client can be told that what it was told before no longer holds.
+    pub may_contradict: bool,
 }
 
-/// Appends `actions` as messages, and owes their replies.
+/// Appends `actions` from number `start` on as messages, and owes their replies.
 pub fn put(
     actions: &[Action],
+    start: usize,
     under: Under<'_>,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
 ) {
-    let Under { startup, mut in_force, compared } = under;
-    for action in actions {
+    let Under { startup, mut in_force, .. } = under;
+    for (at, action) in actions.iter().enumerate().skip(start) {
         match action {
             Action::Invent(bytes) => ledger.owe(Owed::Invent(bytes.clone())),
             Action::Confirm(named, bytes) => ledger.owe(Owed::Confirm(*named, bytes.clone())),
-            Action::Parse { statement } => {
-                if statement.is_named() && connection.prepared.is_held(statement.number) {
-                    ledger.owe(Owed::Confirm(Named::Statement, PARSE_COMPLETE));
-                } else {
-                    put_statement(statement, in_force, Pass::Relay, connection, ledger, out);
-                }
-            }
-            Action::Bind { statement, name, portal, tail } => {
-                let prepared = ensure(statement, in_force, connection, ledger, out);
-                let held = prepared.unwrap_or(&statement.name);
-                if prepared.is_some()
-                    && compared.is_some_and(|descriptions| descriptions.has(statement))
-                {
-                    put_comparison(statement, held, ledger, out);
-                }
-                put_bind(out, portal, held, tail);
-                ledger.owe(Owed::Bind(Pass::Relay, name.clone()));
+            Action::Known(_) => ledger.owe(Owed::Confirm(Named::Statement, PARSE_COMPLETE)),
+            Action::Parse { .. }
+            | Action::Bind { .. }
+            | Action::DescribeStatement { .. }
+            | Action::Simple { .. } => {
+                put_use(actions, at, Under { in_force, ..under }, connection, ledger, out);
             }
             Action::BindSqlPrepared { name, portal, tail } => {
                 put_bind(out, portal, name, tail);
                 ledger.owe(Owed::Bind(Pass::Relay, name.clone()));
-            }
-            Action::DescribeStatement { statement } => {
-                let prepared = ensure(statement, in_force, connection, ledger, out);
-                put_target(out, b'D', b'S', prepared.unwrap_or(&statement.name));
-                ledger.owe(Owed::DescribeStatement(Pass::Relay, Describing::of(statement)));
             }
             Action::DescribePortal { portal, pass } => {
                 put_target(out, b'D', b'P', portal);
@@ -268,13 +262,6 @@ pub fn put(
             }
             Action::Late { read, portal, effect } => {
                 put_late(read, portal, effect.clone(), connection, ledger, out);
-            }
-            Action::Simple { read, held, effect, shift } => {
-                if *shift > 0 {
-                    ledger.owe(Owed::Shift(*shift));
-                }
-                let held = held.as_deref().filter(|held| held.may_be_prepared_under(in_force));
-                put_simple(read, held, in_force, effect.clone(), connection, ledger, out);
             }
             Action::Query(read) => put_only(read, connection, ledger, out),
             Action::Refuse(told) => {
@@ -303,48 +290,6 @@ const POISON: &[u8] = b"pgsluice refused a statement of this transaction";
 /// No parameter types prescribed.
 pub const NO_TYPES: &[u8] = &[0, 0];
 
-/// Prepares `statement` where the connection does not hold it; the client is not told. Returns
-/// the name that it did so under.
-fn ensure<'a>(
-    statement: &'a Statement,
-    in_force: Option<&Bytes>,
-    connection: &mut Connection,
-    ledger: &mut Ledger,
-    out: &mut BytesMut,
-) -> Option<&'a [u8]> {
-    let is_held = match statement.is_named() {
-        true => connection.prepared.is_held(statement.number),
-        false => connection.unnamed == Some(statement.number),
-    };
-    (!is_held).then(|| put_statement(statement, in_force, Pass::Swallow, connection, ledger, out))
-}
-
-/// Prepares `statement`, and returns the name: its own, but not where others would take it for
-/// read under other settings than those `in_force`.
-fn put_statement<'a>(
-    statement: &'a Statement,
-    in_force: Option<&Bytes>,
-    pass: Pass,
-    connection: &mut Connection,
-    ledger: &mut Ledger,
-    out: &mut BytesMut,
-) -> &'a [u8] {
-    let text = statement.read.as_ref().map_or_else(Bytes::new, upstream_text);
-    if !statement.is_named() || !statement.may_be_prepared_under(in_force) {
-        connection.unnamed = Some(statement.number).filter(|_| !statement.is_named());
-        put_parse(out, b"", &text, &statement.types);
-        ledger.owe(Owed::Parse(pass, None));
-        return b"";
-    }
-    if let Some(oldest) = connection.prepared.on_prepared(statement.number) {
-        put_target(out, b'C', b'S', upstream_name(oldest).as_bytes());
-        ledger.owe(Owed::Close(Pass::Swallow, Some(oldest)));
-    }
-    put_parse(out, &statement.name, &text, &statement.types);
-    ledger.owe(Owed::Parse(pass, Some(statement.number)));
-    &statement.name
-}
-
 fn put_late(
     read: &ReadStatement,
     portal: &[u8],
@@ -360,6 +305,11 @@ fn put_late(
     ledger.owe(Owed::Parse(Pass::Swallow, None));
     ledger.owe(Owed::Bind(Pass::Swallow, Bytes::new()));
     ledger.owe(Owed::Execute(effect));
+    if !portal.is_empty() {
+        // What closes it for the client is answered here.
+        put_target(out, b'C', b'P', portal);
+        ledger.owe(Owed::Close(Pass::Swallow, None));
+    }
 }
 
 /// The only statement of a simple query goes as it came.
@@ -374,30 +324,4 @@ fn put_only(
     put_query(out, read.text());
     ledger.owe(Owed::Query);
     ledger.owe(Owed::Sync);
-}
-
-/// One statement of a simple query goes by the extended protocol, where PostgreSQL itself
-/// refuses a second statement in the same text.
-fn put_simple(
-    read: &ReadStatement,
-    held: Option<&Statement>,
-    in_force: Option<&Bytes>,
-    effect: Option<Box<Effect>>,
-    connection: &mut Connection,
-    ledger: &mut Ledger,
-    out: &mut BytesMut,
-) {
-    connection.unnamed = None;
-    if let Some(statement) = held {
-        ensure(statement, in_force, connection, ledger, out);
-    } else {
-        put_parse(out, b"", &upstream_text(read), NO_TYPES);
-        ledger.owe(Owed::Parse(Pass::Swallow, None));
-    }
-    put_bind(out, b"", held.map_or(&[], |statement| &statement.name), NO_ARGUMENTS);
-    put_target(out, b'D', b'P', b"");
-    put_execute(out, b"", 0);
-    ledger.owe(Owed::Bind(Pass::Swallow, Bytes::new()));
-    ledger.owe(Owed::DescribePortal(Pass::Rows));
-    ledger.owe(Owed::Execute(effect));
 }

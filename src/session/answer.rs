@@ -18,7 +18,7 @@ use crate::cache::{Flight, NO_ARGUMENTS};
 use crate::error::GatewayError;
 use crate::sql::analyze::{Analysis, ReadStatement, Script};
 use crate::sql::kind::{Discard, GatewayCommand, Kind};
-use crate::wire::backend::{self, EMPTY_QUERY, TextTable, put_command_complete};
+use crate::wire::backend::{self, EMPTY_QUERY, PARSE_COMPLETE, TextTable, put_command_complete};
 use crate::wire::frame::Frame;
 
 impl Session {
@@ -193,12 +193,12 @@ impl Session {
             arguments => arguments,
         };
         match self.seek(read, &portal.statement.types, arguments).await? {
-            Sought::Entry(entry) => {
+            Sought::Entry(entry) if self.may_be_told(&translated.actions, &entry) => {
                 self.state.on_hit();
                 self.tell_entry(&translated.actions, &entry);
                 Ok(())
             }
-            Sought::Run(None) => self.run(&translated.actions).await,
+            Sought::Entry(_) | Sought::Run(None) => self.run(&translated.actions).await,
             Sought::Run(flight) => {
                 describe_if_not_asked(&mut translated.actions);
                 self.run_teed(&translated.actions, flight).await
@@ -280,7 +280,7 @@ impl Session {
     async fn run_upstream(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
         let may_retry = self.link.is_none();
         self.expect_staleness(actions);
-        match self.exchange(actions).await {
+        match self.exchange(actions, 0).await {
             Ok(()) if self.settle_staleness(actions) => Box::pin(self.renew(actions)).await,
             Err(GatewayError::UpstreamLost) if may_retry => {
                 // Not a byte was told and every statement is a read: once more, elsewhere.
@@ -288,16 +288,21 @@ impl Session {
                 self.lose_connection().await;
                 self.prepared = pending;
                 self.client.out.truncate(self.mark);
-                Box::pin(self.exchange(actions)).await
+                Box::pin(self.exchange(actions, 0)).await
             }
             outcome => outcome,
         }
     }
 
-    pub(super) async fn exchange(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
+    /// Carries out `actions` from number `start` on, on a connection.
+    pub(super) async fn exchange(
+        &mut self,
+        actions: &[Action],
+        start: usize,
+    ) -> Result<(), GatewayError> {
         self.acquire().await?;
         self.on_exchanging();
-        let relies = self.relies_on_descriptions(actions);
+        let may_contradict = self.may_contradict(actions);
         let in_force = self.state.settings_in_force().filter(|_| self.ledger.is_settled());
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
         let mut out = std::mem::take(&mut lease.out);
@@ -305,9 +310,13 @@ impl Session {
         if !self.is_unsynced {
             actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
         }
-        let compared = relies.then_some(&self.shared.interner.descriptions);
-        let under = Under { startup: self.state.startup(), in_force, compared };
-        actions::put(actions, under, lease, &mut self.ledger, &mut out);
+        let under = Under {
+            startup: self.state.startup(),
+            in_force,
+            descriptions: &self.shared.interner.descriptions,
+            may_contradict,
+        };
+        actions::put(actions, start, under, lease, &mut self.ledger, &mut out);
         lease.out = out;
         self.client.out.reserve(OUT_BYTES);
         self.is_unsynced = !actions.last().is_some_and(Action::ends_exchange);
@@ -336,6 +345,10 @@ impl Session {
         for action in actions {
             match action {
                 Action::Invent(bytes) => self.client.out.extend_from_slice(bytes),
+                Action::Known(_) => {
+                    self.client.out.extend_from_slice(&PARSE_COMPLETE);
+                    self.prepared.on_confirmed();
+                }
                 Action::Confirm(named, bytes) => {
                     self.client.out.extend_from_slice(bytes);
                     match named {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::actions::Action;
+use super::described::is_learnt;
 use super::ledger::{Named, Pass};
 use super::state::Block;
 use super::translate::Translated;
@@ -24,7 +25,10 @@ impl Session {
         let is_in_block = self.state.block() != Block::None;
         is_whole
             && translated.actions.iter().all(|action| match action {
-                Action::Parse { .. } | Action::Confirm(Named::Statement, _) | Action::Sync => true,
+                Action::Parse { .. }
+                | Action::Known(_)
+                | Action::Confirm(Named::Statement, _)
+                | Action::Sync => true,
                 // In a block a named portal would be expected to live on.
                 Action::Bind { portal, .. } => portal.is_empty() || !is_in_block,
                 Action::DescribePortal { .. } | Action::ClosePortal(_) => true,
@@ -40,7 +44,7 @@ impl Session {
         let out = &mut self.client.out;
         for action in actions {
             match action {
-                Action::Parse { .. } => {
+                Action::Parse { .. } | Action::Known(_) => {
                     out.extend_from_slice(&PARSE_COMPLETE);
                     self.prepared.on_confirmed();
                 }
@@ -66,6 +70,18 @@ impl Session {
         }
         if self.state.block() == Block::None {
             self.portals.clear();
+        }
+    }
+
+    /// Whether a stored reply has the shape that the client expects. Whoever learns the shape in
+    /// this batch expects none.
+    pub(super) fn may_be_told(&self, actions: &[Action], entry: &Entry) -> bool {
+        let bind = actions.iter().position(|action| matches!(action, Action::Bind { .. }));
+        let Some(bind) = bind.filter(|bind| !is_learnt(actions, *bind)) else { return true };
+        match actions.get(bind).and_then(Action::held) {
+            Some(held) => self.shared.interner.descriptions.allow(held, &entry.row_description),
+            // What was told of the unnamed statement nobody remembers.
+            None => false,
         }
     }
 

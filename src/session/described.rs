@@ -17,11 +17,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::Session;
 use super::actions::Action;
-use super::ledger::{Ledger, Named, Owed, Pass};
+use super::ledger::{Ledger, Owed, Pass};
 use super::prepared::Statement;
 use super::state::Block;
 use crate::sql::memo::Memo;
-use crate::wire::backend::PARSE_COMPLETE;
+use crate::wire::backend::are_rows_alike;
 use crate::wire::error_response::put_shifted;
 use crate::wire::frontend::put_target;
 
@@ -38,7 +38,21 @@ pub struct Descriptions {
 #[derive(Clone, Debug)]
 struct Description {
     told: Bytes,
+    /// Where in it the rows' description begins.
+    rows_at: usize,
     at_us: u64,
+}
+
+impl Description {
+    fn rows(&self) -> &[u8] {
+        self.told.get(self.rows_at..).unwrap_or_default()
+    }
+
+    /// Whether both are of the same parameters and of rows of one shape.
+    fn is_like(&self, other: &Self) -> bool {
+        self.told.get(..self.rows_at) == other.told.get(..other.rows_at)
+            && are_rows_alike(self.rows(), other.rows())
+    }
 }
 
 impl Default for Descriptions {
@@ -61,15 +75,23 @@ impl Descriptions {
         self.known.get(&statement.number.to_be_bytes()).is_some()
     }
 
+    /// Whether rows of this description may be told where nothing but what was told before says
+    /// what `statement` returns.
+    #[must_use]
+    pub fn allow(&self, statement: &Statement, rows: &[u8]) -> bool {
+        let known = self.known.get(&statement.number.to_be_bytes());
+        known.is_none_or(|known| are_rows_alike(known.rows(), rows))
+    }
+
     /// The upstream described `statement` so. Returns whether that is what was told before.
     #[must_use]
-    pub fn on_described(&self, statement: &Statement, told: Bytes, at_us: u64) -> bool {
+    fn on_described(&self, statement: &Statement, description: Description) -> bool {
         let key = Bytes::copy_from_slice(&statement.number.to_be_bytes());
-        if self.known.get(&key).is_some_and(|known| known.told != told) {
+        if self.known.get(&key).is_some_and(|known| !known.is_like(&description)) {
             return false;
         }
-        let bytes = told.len();
-        self.known.insert(key, Description { told, at_us }, bytes);
+        let bytes = description.told.len();
+        self.known.insert(key, description, bytes);
         true
     }
 }
@@ -79,6 +101,8 @@ impl Descriptions {
 pub struct Describing {
     statement: Arc<Statement>,
     told: BytesMut,
+    /// Whether the client is told when it is not what was told before.
+    may_contradict: bool,
 }
 
 impl Describing {
@@ -86,19 +110,47 @@ impl Describing {
     #[must_use]
     pub fn of(statement: &Arc<Statement>) -> Option<Box<Self>> {
         let statement = statement.is_named().then(|| Arc::clone(statement))?;
-        Some(Box::new(Self { statement, told: BytesMut::new() }))
+        Some(Box::new(Self { statement, told: BytesMut::new(), may_contradict: false }))
     }
 }
 
-/// Asks what `statement`, under the name `held`, returns, only to compare that with what was told.
+/// Whether the client learns in `actions` what number `at` of them returns: it need not be what it
+/// was told before.
+#[must_use]
+pub fn is_learnt(actions: &[Action], at: usize) -> bool {
+    let Some(Action::Bind { statement: bound, portal: own, .. }) = actions.get(at) else {
+        return true;
+    };
+    let is_rebound =
+        |action: &&Action| matches!(action, Action::Bind { portal, .. } if portal == own);
+    let mut behind = actions.iter().skip(at + 1).take_while(|action| !is_rebound(action));
+    let describes = |action: &Action| matches!(action, Action::DescribePortal { portal, pass: Pass::Relay } if portal == own);
+    let prepares = |action: &Action| match action {
+        Action::Parse { statement }
+        | Action::Known(statement)
+        | Action::DescribeStatement { statement } => statement.number == bound.number,
+        _ => false,
+    };
+    behind.any(describes) || actions.iter().any(prepares)
+}
+
+/// Asks what `statement`, under the name `held`, returns, only to compare that with what was told
+/// before, if anything was.
 pub fn put_comparison(
+    descriptions: &Descriptions,
     statement: &Arc<Statement>,
     held: &[u8],
+    may_contradict: bool,
     ledger: &mut Ledger,
     out: &mut BytesMut,
 ) {
+    if !descriptions.has(statement) {
+        return;
+    }
     put_target(out, b'D', b'S', held);
-    ledger.owe(Owed::DescribeStatement(Pass::Swallow, Describing::of(statement)));
+    let describing = Describing::of(statement)
+        .map(|describing| Box::new(Describing { may_contradict, ..*describing }));
+    ledger.owe(Owed::DescribeStatement(Pass::Swallow, describing));
 }
 
 impl Session {
@@ -118,7 +170,7 @@ impl Session {
         };
         let answer = |action: &Action| match action {
             Action::Parse { statement } => {
-                told(statement).map(|_| Action::Confirm(Named::Statement, PARSE_COMPLETE))
+                told(statement).map(|_| Action::Known(Arc::clone(statement)))
             }
             Action::DescribeStatement { statement } => told(statement).map(Action::Invent),
             action => (!action.is_upstream()).then(|| action.clone()),
@@ -133,43 +185,50 @@ impl Session {
         statement.is_fresh() && statement.is_read_under(self.state.settings().cache_key())
     }
 
-    /// Whether the client goes by descriptions that it was told before this exchange.
-    pub(super) fn relies_on_descriptions(&self, actions: &[Action]) -> bool {
-        let learns = |action: &Action| {
-            matches!(
-                action,
-                Action::DescribePortal { .. }
-                    | Action::DescribeStatement { .. }
-                    | Action::Simple { .. }
-            )
-        };
+    /// Whether a client can be told in this exchange that what it was told no longer holds.
+    pub(super) fn may_contradict(&self, actions: &[Action]) -> bool {
         self.state.block() == Block::None
             && !self.is_unsynced
             && matches!(actions.last(), Some(Action::Sync))
-            && !actions.iter().any(learns)
     }
 
-    /// The first half of a statement's description came: its parameters.
-    pub(super) fn on_parameters_described(&mut self, message: &[u8]) {
-        if let Some(Owed::DescribeStatement(_, Some(describing))) = self.ledger.front_mut() {
-            describing.told.extend_from_slice(message);
+    /// The first half of a statement's description came: its parameters. Returns whether it waits
+    /// for the other half, before which the server may find that the result has changed.
+    pub(super) fn on_parameters_described(&mut self, message: &[u8]) -> bool {
+        let Some(Owed::DescribeStatement(_, Some(describing))) = self.ledger.front_mut() else {
+            return false;
+        };
+        describing.told.extend_from_slice(message);
+        true
+    }
+
+    /// The other half came, or an error in its place: tells what waited for it.
+    pub(super) fn put_parameters(&mut self, owed: Option<&Owed>) {
+        if let Some(Owed::DescribeStatement(Pass::Relay, Some(describing))) = owed {
+            self.client.out.extend_from_slice(&describing.told);
         }
     }
 
     /// The other half came: `message`.
-    pub(super) fn on_described(&mut self, pass: Pass, mut describing: Describing, message: &[u8]) {
-        describing.told.extend_from_slice(message);
-        let Describing { statement, told } = describing;
+    pub(super) fn on_described(&mut self, pass: Pass, describing: Describing, message: &[u8]) {
+        let Describing { statement, mut told, may_contradict } = describing;
+        let rows_at = told.len();
+        told.extend_from_slice(message);
         let is_known = self.state.block() == Block::None && self.is_as_described(&statement);
         if pass == Pass::Relay && !is_known {
             return;
         }
-        let descriptions = &self.shared.interner.descriptions;
-        if descriptions.on_described(&statement, told.freeze(), self.clock().now_us()) {
+        let description =
+            Description { told: told.freeze(), rows_at, at_us: self.clock().now_us() };
+        if self.shared.interner.descriptions.on_described(&statement, description) {
             return;
         }
         statement.on_stale();
-        if pass == Pass::Swallow {
+        // Who was told otherwise is not to find it on this connection.
+        if let Some(lease) = &mut self.link {
+            lease.is_tainted = true;
+        }
+        if may_contradict {
             self.on_contradicted();
         }
     }
@@ -185,9 +244,6 @@ impl Session {
         self.state.on_upstream_error();
         self.prepared.on_error();
         self.portals.on_error();
-        if let Some(lease) = &mut self.link {
-            lease.is_tainted = true;
-        }
     }
 }
 

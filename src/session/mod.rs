@@ -11,7 +11,7 @@
 //! | [`ledger`] | which replies are owed | yes |
 //! | [`prepared`], [`portals`] | the client's names for things | yes |
 //! | [`interner`] | what connections hold under names | but for its locks |
-//! | [`actions`] | what an exchange comes to, and its bytes | yes |
+//! | [`actions`], `preparing` | what an exchange comes to, and its bytes | yes |
 //! | `late` | what of a statement the gateway answers itself | yes |
 //! | `translate`, `answer` | messages into actions | no: it may wait for the catalog |
 //! | `cached`, `tee` | replies from the cache, and for it | no |
@@ -40,6 +40,7 @@ pub mod pins;
 pub mod plan;
 pub mod portals;
 pub mod prepared;
+mod preparing;
 mod relay;
 pub mod restore;
 pub mod seen;

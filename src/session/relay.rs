@@ -2,12 +2,12 @@
 //! passed on as they came.
 
 use bytes::Buf;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::effect::Effect;
 use super::ledger::{Errand, Named, Owed, Pass, Step};
 use super::stale::{Staleness, is_of_stale_plan};
-use super::{Phase, Session};
+use super::{Phase, Session, until};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
 use crate::sqlstate::SqlState;
@@ -31,7 +31,7 @@ impl Session {
     /// Sends what is to be sent and passes replies on, until nothing is left to do.
     ///
     /// Not cancel-safe.
-    pub(super) async fn relay(&mut self, until: Until) -> Result<(), GatewayError> {
+    pub(super) async fn relay(&mut self, end: Until) -> Result<(), GatewayError> {
         let deadline = self.shared.config.statement_timeout.map(|limit| Instant::now() + limit);
         let mut is_timed_out = false;
         // What is answered from here waits for the first of what the upstream answers; whole
@@ -40,7 +40,7 @@ impl Session {
         loop {
             self.pump()?;
             let is_sent = self.link.as_ref().is_none_or(|lease| lease.is_sent());
-            if is_sent && (until == Until::Sent || self.ledger.is_settled()) {
+            if is_sent && (end == Until::Sent || self.ledger.is_settled()) {
                 return Ok(());
             }
             // While there is more to send, small replies wait for company.
@@ -58,7 +58,7 @@ impl Session {
                     has_company |= !lease.input.is_empty();
                 }
                 filled = self.client.fill(), if !is_ahead => filled?,
-                () = passed(deadline), if deadline.is_some() && !is_timed_out => {
+                () = until(deadline), if deadline.is_some() && !is_timed_out => {
                     is_timed_out = true;
                     Box::pin(self.control.cancel()).await;
                 }
@@ -142,21 +142,24 @@ impl Session {
         match self.ledger.on_reply(tag) {
             // What is swallowed amid a reply belongs to an errand, never to what is stored.
             Step::Amid(is_relayed) => {
-                if tag == b't' {
-                    self.on_parameters_described(message);
-                }
-                if is_relayed {
+                let is_kept = tag == b't' && self.on_parameters_described(message);
+                if is_relayed && !is_kept {
                     self.pass(tag, message, true);
                 }
             }
             Step::Ends(_, Owed::Sync) => self.on_ready(body)?,
             Step::Ends(is_relayed, owed) => {
-                self.pass(tag, message, is_relayed);
+                self.put_parameters(Some(&owed));
+                // A comparison is no part of a reply that is stored.
+                if !matches!(owed, Owed::DescribeStatement(Pass::Swallow, _)) {
+                    self.pass(tag, message, is_relayed);
+                }
                 self.on_settled(owed, message);
             }
             Step::ErrandFailed(errand) => return Err(self.on_errand_failed(errand, body)),
             Step::Fails(shift, void) => {
                 self.void_tee();
+                self.put_parameters(void.first());
                 let out = &mut self.client.out;
                 match (shift, void.first()) {
                     (0, Some(Owed::Bind(_, name))) => {
@@ -388,13 +391,6 @@ fn run_of(tag: u8, input: &[u8]) -> usize {
 
 fn is_fatal(body: &[u8]) -> bool {
     matches!(field(body, b'V'), Some(b"FATAL" | b"PANIC"))
-}
-
-async fn passed(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }
 
 const OUT_OF_STEP: GatewayError = GatewayError::UpstreamOutOfStep("a reply that nobody asked for");

@@ -11,7 +11,8 @@ use bytes::BytesMut;
 
 use super::Session;
 use super::actions::Action;
-use super::ledger::{Errand, Ledger, Named, Owed, Pass};
+use super::described::is_learnt;
+use super::ledger::{Errand, Ledger, Owed, Pass};
 use super::prepared::Statement;
 use super::state::Block;
 use crate::error::GatewayError;
@@ -35,18 +36,8 @@ pub(super) enum Staleness {
 impl Session {
     /// Before an exchange: whether the error may be hidden in it.
     pub(super) fn expect_staleness(&mut self, actions: &[Action]) {
-        let learns = |action: &Action| {
-            matches!(
-                action,
-                Action::Parse { .. }
-                    | Action::Confirm(Named::Statement, _)
-                    | Action::DescribePortal { .. }
-                    | Action::DescribeStatement { .. }
-                    | Action::Simple { .. }
-            )
-        };
-        let is_hidden = actions.iter().any(|action| action.held().is_some())
-            && actions.iter().any(learns)
+        let first = actions.iter().position(|action| action.held().is_some());
+        let is_hidden = first.is_some_and(|first| is_learnt(actions, first))
             && matches!(actions.last(), Some(Action::Sync))
             && matches!(self.state.block(), Block::None | Block::Deferred(_))
             && !self.is_unsynced;
@@ -91,14 +82,13 @@ impl Session {
     /// Asks again for what the hidden error kept back.
     pub(super) async fn renew(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
         // What stands before it has been answered already.
-        let answered = actions.iter().position(|action| action.held().is_some());
-        let rest = actions.get(answered.unwrap_or(0)..).unwrap_or_default();
+        let answered = actions.iter().position(|action| action.held().is_some()).unwrap_or(0);
         if let Some(lease) = &mut self.link {
             let mut out = std::mem::take(&mut lease.out);
-            put_renewal(rest, lease, &mut self.ledger, &mut out);
+            put_renewal(actions, lease, &mut self.ledger, &mut out);
             lease.out = out;
         }
-        self.exchange(rest).await
+        self.exchange(actions, answered).await
     }
 }
 
@@ -114,7 +104,9 @@ fn put_renewal(
         put_query(out, b"ROLLBACK");
         ledger.owe(Owed::Errand(Errand::Rollback));
     }
-    for statement in actions.iter().filter_map(Action::held) {
+    // What the client does not learn of keeps its old form, and the server says so.
+    let learnt = actions.iter().enumerate().filter(|(at, _)| is_learnt(actions, *at));
+    for statement in learnt.filter_map(|(_, action)| action.held()) {
         put_target(out, b'C', b'S', &statement.name);
         ledger.owe(Owed::Close(Pass::Swallow, Some(statement.number)));
         connection.prepared.on_gone(statement.number);

@@ -21,7 +21,7 @@ use crate::error::GatewayError;
 use crate::sql::analyze::{Analysis, ReadStatement, Script};
 use crate::sql::kind::Kind;
 use crate::sql::refusal::Refusal;
-use crate::wire::backend::{BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, PARSE_COMPLETE};
+use crate::wire::backend::{BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY};
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, Bind, BodyError, Execute, Parse, Target};
 
@@ -188,7 +188,7 @@ impl Session {
         // What was prepared once can be again: a Bind prepares it where it is missing.
         let is_known = is_named && statement.is_known();
         Ok(match is_known || is_late(&statement) {
-            true => Action::Confirm(Named::Statement, PARSE_COMPLETE),
+            true => Action::Known(statement),
             false => Action::Parse { statement },
         })
     }

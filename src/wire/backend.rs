@@ -43,6 +43,38 @@ pub fn put_backend_key(out: &mut BytesMut, pid: i32, secret: &[u8]) {
     });
 }
 
+/// Whether two `RowDescription`s, or `NoData`, tell of rows of one shape: as many columns of the same
+/// names and types. Whichever table they are from, and whichever format they come in.
+#[must_use]
+pub fn are_rows_alike(one: &[u8], other: &[u8]) -> bool {
+    // Tag, length and count are equal where the names are as long.
+    let (Some((head, mut one)), Some((other_head, mut other))) =
+        (one.split_at_checked(COLUMNS_AT), other.split_at_checked(COLUMNS_AT))
+    else {
+        return one == other;
+    };
+    loop {
+        match (take_column(&mut one), take_column(&mut other)) {
+            (Some(column), Some(other)) if column == other => {}
+            (None, None) => return head == other_head,
+            _ => return false,
+        }
+    }
+}
+
+/// A column's name, and its type, length and modifier.
+fn take_column<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    let (name, behind) = rest.split_at_checked(end)?;
+    // Behind the zero: table and column, 6 bytes; type, length and modifier, 10; format, 2.
+    let (column, behind) = behind.split_at_checked(19)?;
+    *rest = behind;
+    Some((name, column.get(7..17)?))
+}
+
+/// Where the columns of a `RowDescription` begin: behind tag, length and count.
+const COLUMNS_AT: usize = 7;
+
 /// A column of a [`TextTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {

@@ -7,7 +7,7 @@ use super::gateway;
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::messages::{
-    Message, bind, columns, describe, execute, parse, query, rows, sqlstate, sync, tags,
+    Message, bind, close, columns, describe, execute, parse, query, rows, sqlstate, sync, tags,
 };
 use crate::support::postgres::Postgres;
 
@@ -232,6 +232,80 @@ async fn a_text_too_long_to_be_remembered_is_not_kept() {
         client.exchange(&unnamed(&text)).await;
     }
     assert_eq!(kept_by(&mut client).await, 0);
+}
+
+#[tokio::test]
+async fn rows_are_in_the_shape_that_was_told_whatever_else_a_batch_learns() {
+    let prepare = [parse("s", "SELECT * FROM t", &[]), describe(b'S', "s"), sync()].concat();
+    let run = [bind("", "s", &[], 0), execute("", 0)].concat();
+    let of_another = [parse("", "SELECT 1", &[]), bind("", "", &[], 0), describe(b'P', "")];
+    let further = [of_another.concat(), execute("", 0)].concat();
+    let closing = close(b'S', "none");
+    // The last two learn what they get.
+    let learning = [bind("", "s", &[], 0), describe(b'P', ""), execute("", 0)].concat();
+    let anew = [parse("again", "SELECT * FROM t", &[]), bind("", "again", &[], 0), execute("", 0)];
+    let batches = [
+        (run.clone(), false),
+        ([&run[..], &further].concat(), false),
+        ([&further[..], &run].concat(), false),
+        ([&closing[..], &run].concat(), false),
+        (learning, true),
+        (anew.concat(), true),
+    ];
+    for (is_held, ttl) in [(true, "0"), (false, "0"), (true, "900"), (false, "900")] {
+        let settings = [("PREPARED_PER_CONNECTION_MAX", "1"), ("CACHE_TTL_SECONDS", ttl)];
+        let (postgres, gateway, admin) = world(&settings).await;
+        let login = gateway.login(postgres.as_superuser());
+        for (at, (batch, is_learnt)) in batches.iter().enumerate() {
+            let (mut client, mut other) = (Client::login(login).await, Client::login(login).await);
+            change(&admin, "ALTER TABLE t DROP COLUMN IF EXISTS b").await;
+            client.query("SELECT pgsluice_cache_reset()").await;
+            client.exchange(&prepare).await;
+            change(&admin, "ALTER TABLE t ADD COLUMN b int").await;
+            if !is_held {
+                other.exchange(&[parse("other", "SELECT 2", &[]), sync()].concat()).await;
+                // What is stored is in the new shape.
+                other.query("SELECT * FROM t").await;
+            }
+
+            let reply = client.exchange(&[&batch[..], &sync()].concat()).await;
+
+            let is_refused =
+                reply.iter().any(|(tag, body)| *tag == b'E' && sqlstate(body) == "0A000");
+            assert_eq!(is_refused, !is_learnt, "{at}, {is_held}, {ttl}: {}", tags(&reply));
+            let is_new = rows(&reply).iter().any(|row| row.len() == 2);
+            assert_eq!(is_new, *is_learnt, "{at}, {is_held}, {ttl}: {}", tags(&reply));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_table_swapped_for_its_like_goes_unnoticed() {
+    let (postgres, gateway, admin) = world(&[("PREPARED_PER_CONNECTION_MAX", "1")]).await;
+    let mut client = Client::login(gateway.login(postgres.as_superuser())).await;
+    let prepare = [parse("s", "SELECT a FROM t", &[]), describe(b'S', "s"), sync()];
+    client.exchange(&prepare.concat()).await;
+    change(&admin, "CREATE TABLE like_t (b int, a int); INSERT INTO like_t VALUES (1, 7)").await;
+    change(&admin, "DROP TABLE t; ALTER TABLE like_t RENAME TO t").await;
+    client.exchange(&[parse("other", "SELECT 2", &[]), sync()].concat()).await;
+
+    let reply = client.exchange(&[bind("", "s", &[], 0), execute("", 0), sync()].concat()).await;
+
+    assert_eq!(rows(&reply), [[value("7")]], "{}", tags(&reply));
+}
+
+#[tokio::test]
+async fn a_stored_reply_of_another_shape_is_not_told() {
+    let (postgres, gateway, admin) = world(&[("CACHE_TTL_SECONDS", "900")]).await;
+    let mut client = Client::login(gateway.login(postgres.as_superuser())).await;
+    let run = |name| [bind("", name, &[], 0), execute("", 0), sync()].concat();
+    assert_eq!(rows(&client.query("SELECT * FROM t").await), [[value("1")]]);
+    change(&admin, "ALTER TABLE t ADD COLUMN b int").await;
+    for name in ["s", ""] {
+        let prepare = [parse(name, "SELECT * FROM t", &[]), describe(b'S', name), sync()];
+        assert_eq!(columns(&description(&client.exchange(&prepare.concat()).await)), ["a", "b"]);
+        assert_eq!(rows(&client.exchange(&run(name)).await), [[value("1"), value(NULL)]]);
+    }
 }
 
 /// How a read is asked for.
