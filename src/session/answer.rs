@@ -6,6 +6,7 @@ use memchr::memchr;
 use super::actions::{self, Action, NO_TYPES, Under};
 use super::cached::{NO_ARGUMENTS_AS_TEXT, Sought, describe_if_not_asked};
 use super::effect::Effect;
+use super::late::{deallocate_tag, own_reply};
 use super::ledger::Named;
 use super::plan::Plan;
 use super::portals::Parameter;
@@ -17,7 +18,7 @@ use crate::bypass::Bypass;
 use crate::cache::{Flight, NO_ARGUMENTS};
 use crate::error::GatewayError;
 use crate::sql::analyze::{Analysis, ReadStatement, Script};
-use crate::sql::kind::{Discard, GatewayCommand, Kind};
+use crate::sql::kind::{Discard, GatewayCommand};
 use crate::wire::backend::{self, EMPTY_QUERY, PARSE_COMPLETE, TextTable, put_command_complete};
 use crate::wire::frame::Frame;
 
@@ -114,6 +115,10 @@ impl Session {
         for read in reads {
             // Nothing is decided ahead of what comes before it: the block may have failed by then.
             let plan = self.decide(read, &actions, true);
+            if let Plan::Deallocate(name) = &plan {
+                self.deallocate_in_turn(name.as_deref(), &mut actions);
+                continue;
+            }
             match self.answer_locally(&plan) {
                 Ok(None) => {}
                 Ok(Some(told)) => {
@@ -227,10 +232,7 @@ impl Session {
                     Some(name) => self.prepared.on_closed(name.as_bytes()),
                     None => self.prepared.on_all_closed(),
                 }
-                put_command_complete(
-                    &mut out,
-                    if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" },
-                );
+                put_command_complete(&mut out, deallocate_tag(name.is_none()));
             }
             Plan::Discard(Discard::All) => {
                 self.prepared.on_all_closed();
@@ -377,18 +379,6 @@ impl Session {
 
 /// The room made for an exchange at once, in bytes: enough for most.
 const OUT_BYTES: usize = 256;
-
-/// The gateway's own reply to a simple query, `told` being that to the execution alone.
-fn own_reply(read: &ReadStatement, told: &[u8]) -> Bytes {
-    let mut reply = BytesMut::new();
-    if let Kind::Gateway(command) = read.kind()
-        && let Some(table) = show::describe(command)
-    {
-        table.put_description(&mut reply);
-    }
-    reply.extend_from_slice(told);
-    reply.freeze()
-}
 
 /// Whether no server can read a second statement in `text`, however it reads the rest: nothing
 /// separates statements but a semicolon, and there is none before the blank end.

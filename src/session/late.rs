@@ -3,12 +3,15 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::Session;
+use super::actions::Action;
+use super::ledger::Named;
 use super::plan::begin_text;
 use super::prepared::Statement;
 use super::show;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::kind::Kind;
-use crate::wire::backend::NO_DATA;
+use crate::wire::backend::{NO_DATA, put_command_complete};
 
 /// Whether a failed block bars it, and the gateway would prepare it by itself.
 pub(super) fn is_barred(kind: &Kind) -> bool {
@@ -56,4 +59,39 @@ pub(super) fn upstream_text(read: &ReadStatement) -> Bytes {
         Kind::Begin(modes) => begin_text(read, *modes),
         _ => read.text().clone(),
     }
+}
+
+impl Session {
+    /// The end of one prepared statement, or of all, where other requests stand before it, which may
+    /// fail.
+    pub(super) fn deallocate_in_turn(&mut self, name: Option<&str>, actions: &mut Vec<Action>) {
+        let names = match name {
+            Some(name) => vec![Bytes::copy_from_slice(name.as_bytes())],
+            None => self.prepared.names(),
+        };
+        for name in names {
+            self.prepared.on_asked(name, None);
+            actions.push(Action::Confirm(Named::Statement, Bytes::new()));
+        }
+        let mut told = BytesMut::new();
+        put_command_complete(&mut told, deallocate_tag(name.is_none()));
+        actions.push(Action::Invent(told.freeze()));
+    }
+}
+
+/// What PostgreSQL calls this DEALLOCATE in its reply.
+pub(super) const fn deallocate_tag(is_all: bool) -> &'static str {
+    if is_all { "DEALLOCATE ALL" } else { "DEALLOCATE" }
+}
+
+/// The gateway's own reply to a simple query, `told` being that to the execution alone.
+pub(super) fn own_reply(read: &ReadStatement, told: &[u8]) -> Bytes {
+    let mut reply = BytesMut::new();
+    if let Kind::Gateway(command) = read.kind()
+        && let Some(table) = show::describe(command)
+    {
+        table.put_description(&mut reply);
+    }
+    reply.extend_from_slice(told);
+    reply.freeze()
 }

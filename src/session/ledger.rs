@@ -134,6 +134,12 @@ impl Ledger {
         self.owed.front_mut()
     }
 
+    /// Whether a statement is to be prepared under one of the gateway's names.
+    #[must_use]
+    pub fn prepares(&self) -> bool {
+        self.owed.iter().any(|owed| matches!(owed, Owed::Parse(_, Some(_))))
+    }
+
     /// Owes one more reply.
     pub fn owe(&mut self, owed: Owed) {
         self.owed.push_back(owed);

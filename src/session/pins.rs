@@ -86,6 +86,12 @@ impl Pins {
         self.unknown.is_any || !self.unknown.names.is_empty() || self.told.iter().any(is_unknown)
     }
 
+    /// Whether anything was prepared by SQL text.
+    #[must_use]
+    pub fn has_sql_prepared(&self) -> bool {
+        !self.sql_prepared.is_empty()
+    }
+
     /// Whether `name` was prepared by SQL text.
     #[must_use]
     pub fn is_sql_prepared(&self, name: &str) -> bool {

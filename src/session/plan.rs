@@ -39,6 +39,8 @@ pub enum Plan {
 pub struct View {
     /// Whether the session holds a connection.
     pub holds_connection: bool,
+    /// Whether the connection holds what SQL's PREPARE made, or will by then.
+    pub has_sql_prepared: bool,
     /// Whether reads of the clock may come from the cache.
     pub caches_clock_functions: bool,
 }
@@ -79,7 +81,7 @@ pub fn decide(
             Knower::Gateway => Plan::Deallocate(Some(name.clone())),
             Knower::Nobody => Plan::Fail(GatewayError::UnknownStatement(name.clone())),
         },
-        (Kind::Deallocate { name: None }, _) if is_free => Plan::Deallocate(None),
+        (Kind::Deallocate { name: None }, _) if !view.has_sql_prepared => Plan::Deallocate(None),
         (Kind::Discard(Discard::All), Block::None) if is_free => Plan::Discard(Discard::All),
         // To pass it on would take plans from whoever uses that connection next.
         (Kind::Discard(what), Block::None | Block::Deferred(_))
@@ -174,8 +176,11 @@ mod tests {
         let Analysis::Read(read) = analyzer.analyze(&Bytes::from_static(sql.as_bytes())) else {
             return "refused".to_owned();
         };
-        let view =
-            View { holds_connection: matches!(block, b'T' | b'E'), caches_clock_functions: true };
+        let view = View {
+            holds_connection: matches!(block, b'T' | b'E'),
+            has_sql_prepared: false,
+            caches_clock_functions: true,
+        };
         let knower = |name: &str| match name {
             "mine" => Knower::Gateway,
             "sql" => Knower::Connection,
@@ -230,7 +235,7 @@ mod tests {
             ("execute sql", b'I', "forward: not_a_query"),
             ("execute mine", b'I', "fail: unknown_statement"),
             ("deallocate all", b'I', "deallocate: None"),
-            ("deallocate all", b'T', "forward: not_a_query"),
+            ("deallocate all", b'T', "deallocate: None"),
             ("discard all", b'I', "discard: DISCARD ALL"),
             ("discard all", b'd', "forward: not_a_query"),
             ("discard plans", b'I', "discard: DISCARD PLANS"),
@@ -257,7 +262,8 @@ mod tests {
             Analysis::Read(read) => read,
             other => panic!("{other:?}"),
         };
-        let view = View { holds_connection: true, caches_clock_functions: true };
+        let view =
+            View { holds_connection: true, has_sql_prepared: false, caches_clock_functions: true };
         let mut carried = Settings::default();
         let effects = [
             (Effect::Isolation { is_snapshot: true }, "snapshot_block"),

@@ -3,7 +3,7 @@
 //! A client's name stands for a [`Statement`]; equal texts share one statement, and
 //! connections hold statements under the gateway's names.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -189,6 +189,14 @@ impl Prepared {
     #[must_use]
     pub fn is_named(&self, name: &[u8]) -> bool {
         !name.is_empty() && self.statement(name).is_some()
+    }
+
+    /// The names that there are, the latest changes counted.
+    #[must_use]
+    pub fn names(&self) -> Vec<Bytes> {
+        let asked = self.pending.iter().map(|(name, _)| name);
+        let names: BTreeSet<_> = self.named.keys().chain(asked).collect();
+        names.into_iter().filter(|name| self.is_named(name)).cloned().collect()
     }
 
     /// How many named statements there are.

@@ -253,6 +253,8 @@ impl Session {
         let is_all_gone = matches!(effect, Effect::Discarded | Effect::SqlDeallocated(None));
         if is_all_gone {
             lease.prepared.on_all_gone();
+            // What was prepared behind it is on the connection, and in no book.
+            lease.is_tainted |= self.ledger.prepares();
             lease.unnamed = None;
             self.prepared.on_all_closed();
         }

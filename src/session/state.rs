@@ -156,6 +156,12 @@ impl State {
         self.pins.is_sql_prepared(name)
     }
 
+    /// Whether anything was prepared by SQL text, or may have been.
+    #[must_use]
+    pub fn has_sql_prepared(&self) -> bool {
+        self.pins.has_sql_prepared()
+    }
+
     /// What keeps the session on its connection between transactions.
     #[must_use]
     pub fn pin(&self) -> Option<PinReason> {

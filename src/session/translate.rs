@@ -315,6 +315,10 @@ impl Session {
         };
         let is_amid = translated.actions.iter().any(Action::is_upstream);
         let plan = self.decide(read, &translated.actions, is_amid);
+        if let Plan::Deallocate(name) = &plan {
+            self.deallocate_in_turn(name.as_deref(), &mut translated.actions);
+            return Ok(());
+        }
         if let Some(told) = self.answer_locally(&plan)? {
             translated.actions.push(Action::Invent(told));
             return Ok(());
@@ -348,6 +352,10 @@ impl Session {
     pub(super) fn decide(&self, read: &ReadStatement, before: &[Action], is_amid: bool) -> Plan {
         let view = View {
             holds_connection: self.link.is_some() || is_amid,
+            has_sql_prepared: self.state.has_sql_prepared()
+                || before.iter().any(|action| {
+                    matches!(action.effect(), Some(Effect::SqlPrepared(_) | Effect::Unknown))
+                }),
             caches_clock_functions: self.shared.cache.caches_clock_functions(),
         };
         let is_sql_prepared = |name: &str| {
