@@ -14,6 +14,7 @@ mod lexing;
 mod multiplexing;
 mod observing;
 mod pins;
+mod programs;
 mod read_only;
 mod settings;
 mod timeouts;
