@@ -1,5 +1,7 @@
 //! The settings towards clients: where they come in, who they are, what they may hold.
 
+use std::time::Duration;
+
 use super::{Setting, put};
 use crate::config::values;
 use crate::secret::Secret;
@@ -125,7 +127,9 @@ pub(super) const LIMITS: &[Setting] = &[
          there; one that has vanished is found out after half as long again. 0 leaves that to the \
          operating system.",
         |draft, text| {
-            let time = values::seconds(text, 0).map(values::or_never);
+            // What the kernel takes at most.
+            let time = values::whole(text, 0..=32_767).map(Duration::from_secs);
+            let time = time.map(values::or_never);
             put(&mut draft.config.upstream.keepalive, time.clone())?;
             put(&mut draft.config.session.keepalive, time)
         },

@@ -12,6 +12,7 @@ use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::messages::rows;
 use crate::support::postgres::{Postgres, bindir};
+use crate::support::served::until_released;
 
 /// A server with the drivers' tables, the gateway in front, and a certificate for it.
 pub(super) struct Ring {
@@ -58,11 +59,9 @@ impl Ring {
     /// and the cache has had its part.
     pub(super) async fn settled(&self, output: &str) {
         let mut client = Client::login(self.gateway.login(self.postgres.as_superuser())).await;
-        let pools = rows(&client.query("SHOW pgsluice.upstreams").await);
-        let number = |column: usize| pools[0][column].as_deref().map(str::parse::<u64>);
-        let [open, acquires, releases] = [1, 3, 4].map(|column| number(column).unwrap().unwrap());
-        assert!(open <= POOL_SIZE && acquires > 0, "{pools:?}");
-        assert_eq!(acquires, releases, "{output}");
+        // What a client that has gone had is cleaned up behind it.
+        let pool = until_released(&mut client).await;
+        assert!(pool.open <= POOL_SIZE && pool.acquires > 0, "{pool:?}");
         let cache = rows(&client.query("SHOW pgsluice.cache").await);
         assert_ne!(cache[0][2].as_deref(), Some("0"), "no cache hit in:\n{output}");
     }
