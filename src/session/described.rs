@@ -7,7 +7,8 @@
 //! | a connection prepares a statement that was described, for a client that does not ask again | the upstream is asked along with it, and the answers are compared |
 //! | they differ | the client is told `0A000`, as PostgreSQL tells a session whose statement has changed |
 //!
-//! So rows never come in another shape than the one that was told.
+//! So outside of transactions, in batches that end with a `Sync`, rows never come in another shape
+//! than the one that was told.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY>
 
