@@ -49,6 +49,11 @@ pub enum GatewayError {
         /// The bound, in bytes.
         bytes_max: usize,
     },
+    /// Another setting, past the bound for one session.
+    SettingsTooLarge {
+        /// The bound, in bytes.
+        bytes_max: usize,
+    },
     /// `SHOW` of something under `pgsluice.` that there is not.
     UnknownShow(String),
     /// `SHOW` of something that the admin console does not know.
@@ -148,7 +153,9 @@ impl GatewayError {
             Self::UnknownStatement(_) => (SqlState::INVALID_SQL_STATEMENT_NAME, Error, Client),
             Self::DuplicateStatement(_) => (SqlState::DUPLICATE_PREPARED_STATEMENT, Error, Client),
             Self::UnknownSavepoint(_) => (SqlState::INVALID_SAVEPOINT_SPECIFICATION, Error, Client),
-            Self::PreparedTooLarge { .. } | Self::PreparedFull { .. } => {
+            Self::PreparedTooLarge { .. }
+            | Self::PreparedFull { .. }
+            | Self::SettingsTooLarge { .. } => {
                 (SqlState::CONFIGURATION_LIMIT_EXCEEDED, Error, Client)
             }
             Self::UnknownShow(_) => (SqlState::UNDEFINED_OBJECT, Error, Client),
@@ -197,6 +204,7 @@ impl GatewayError {
             Self::UnknownSavepoint(_) => "unknown_savepoint",
             Self::PreparedTooLarge { .. } => "prepared_too_large",
             Self::PreparedFull { .. } => "prepared_full",
+            Self::SettingsTooLarge { .. } => "settings_too_large",
             Self::UnknownShow(_) => "unknown_show",
             Self::UnknownConsoleShow(_) => "unknown_console_show",
             Self::ConsoleOnlyShows => "console_only_shows",
@@ -252,6 +260,10 @@ impl GatewayError {
             }
             Self::PreparedTooLarge { .. } => {
                 "Close prepared statements, or raise PREPARED_BYTES_MAX.".to_owned()
+            }
+            Self::SettingsTooLarge { .. } => {
+                "Set fewer or shorter values, and end transactions that set them again and again."
+                    .to_owned()
             }
             Self::PreparedFull { .. } => {
                 "Have clients close prepared statements, or raise PREPARED_TOTAL_BYTES_MAX."
@@ -322,6 +334,7 @@ impl fmt::Display for GatewayError {
             Self::PreparedTooLarge { bytes_max } => {
                 write!(f, "prepared statements exceed the limit of {bytes_max} bytes per session")
             }
+            Self::SettingsTooLarge { bytes_max } => write!(f, "settings exceed {bytes_max} bytes"),
             Self::PreparedFull { bytes_max } => {
                 write!(f, "prepared statements of all sessions exceed {bytes_max} bytes")
             }

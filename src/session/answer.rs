@@ -8,7 +8,7 @@ use super::cached::{NO_ARGUMENTS_AS_TEXT, Sought, describe_if_not_asked};
 use super::effect::Effect;
 use super::late::{deallocate_tag, own_reply};
 use super::ledger::Named;
-use super::plan::Plan;
+use super::plan::{Plan, is_one_on_its_face};
 use super::portals::Parameter;
 use super::relay::Until;
 use super::state::Block;
@@ -75,6 +75,9 @@ impl Session {
             _ => None,
         };
         let effect = Effect::of(read.kind(), |_| Parameter::Null).map(Box::new);
+        if let Err(error) = self.check_settings(effect.as_deref()) {
+            return Box::pin(self.refuse(error)).await;
+        }
         self.on_effect_asked(read, effect.as_deref());
         // A parameter is an error in a simple query, and would be one of another kind when bound.
         let held = match memchr(b'$', read.text()) {
@@ -138,6 +141,11 @@ impl Session {
             }
             self.shared.cache.on_bypass(Bypass::BatchShape);
             let effect = Effect::of(read.kind(), |_| Parameter::Null).map(Box::new);
+            if let Err(error) = self.check_settings(effect.as_deref()) {
+                self.note(&error);
+                actions.push(Action::Refuse(error.reply().to_bytes()));
+                break;
+            }
             self.on_effect_asked(read, effect.as_deref());
             let shift = characters_before(text, read);
             actions.push(Action::Simple { read: read.clone(), held: None, effect, shift });
@@ -379,13 +387,6 @@ impl Session {
 
 /// The room made for an exchange at once, in bytes: enough for most.
 const OUT_BYTES: usize = 256;
-
-/// Whether no server can read a second statement in `text`, however it reads the rest: nothing
-/// separates statements but a semicolon, and there is none before the blank end.
-fn is_one_on_its_face(text: &[u8]) -> bool {
-    let end = memchr(b';', text).and_then(|at| text.get(at..)).unwrap_or_default();
-    end.iter().all(|byte| matches!(byte, b';' | b' ' | b'\t' | b'\n' | b'\r'))
-}
 
 /// How many characters of `text` stand before the statement.
 fn characters_before(text: &[u8], read: &ReadStatement) -> usize {

@@ -63,6 +63,16 @@ pub enum Change {
 }
 
 impl Change {
+    /// What remembering it takes, in bytes, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Set(name, replay) => CHANGE_BYTES + name.len() + replay.len(),
+            Self::Reset(name) => CHANGE_BYTES + name.len(),
+            Self::ResetAll => CHANGE_BYTES,
+        }
+    }
+
     /// What is known of the setting once this is done.
     #[must_use]
     pub fn done(&self) -> Told {
@@ -82,7 +92,22 @@ impl Change {
     }
 }
 
+/// What a change takes besides its text, in bytes, roughly.
+const CHANGE_BYTES: usize = 64;
+
 impl Effect {
+    /// What remembering the settings that it changes takes, in bytes, roughly.
+    #[must_use]
+    pub fn settings_bytes(&self) -> usize {
+        match self {
+            Self::Settings(changes) | Self::SettingsIfRow(changes) => {
+                changes.iter().map(Change::bytes).sum()
+            }
+            Self::All(effects) => effects.iter().map(Self::settings_bytes).sum(),
+            _ => 0,
+        }
+    }
+
     /// Whether settings may be others behind it.
     #[must_use]
     pub const fn may_change_settings(&self) -> bool {

@@ -1,6 +1,7 @@
 //! What the session does with a proven statement: all of the policy is one `match`.
 
 use bytes::Bytes;
+use memchr::memchr;
 
 use super::state::{Block, State};
 use crate::bypass::Bypass;
@@ -127,6 +128,14 @@ fn bypass(read: &ReadStatement, state: &State, view: View) -> Option<Bypass> {
         None if state.pin().is_some() => Some(Bypass::Pinned),
         None => None,
     }
+}
+
+/// Whether no server can read a second statement in `text`, however it reads the rest: nothing
+/// separates statements but a semicolon, and there is none before the blank end.
+#[must_use]
+pub fn is_one_on_its_face(text: &[u8]) -> bool {
+    let end = memchr(b';', text).and_then(|at| text.get(at..)).unwrap_or_default();
+    end.iter().all(|byte| matches!(byte, b';' | b' ' | b'\t' | b'\n' | b'\r'))
 }
 
 /// The gateway's own BEGIN, under the name that the client gave it: the reply repeats it.

@@ -102,6 +102,12 @@ impl State {
         is_known.then(|| self.settings.cache_key())
     }
 
+    /// What the settings and the open transaction's changes of them take, in bytes, roughly.
+    #[must_use]
+    pub fn settings_bytes(&self) -> usize {
+        self.settings.bytes() + self.changes.iter().map(Change::bytes).sum::<usize>()
+    }
+
     /// The settings of start-up.
     #[must_use]
     pub const fn startup(&self) -> &Settings {
@@ -178,8 +184,7 @@ impl State {
     pub fn on_deferred(&mut self, modes: TransactionModes) {
         self.block = Block::Deferred(modes);
         self.is_snapshot = modes.is_snapshot();
-        self.has_read_ahead = false;
-        self.is_chained = false;
+        (self.has_read_ahead, self.is_chained) = (false, false);
     }
 
     fn on_chained(&mut self, modes: TransactionModes) {
@@ -386,8 +391,7 @@ impl State {
     }
 
     fn on_transaction_end(&mut self) {
-        self.is_snapshot = false;
-        self.has_local_settings = false;
+        (self.is_snapshot, self.has_local_settings) = (false, false);
         self.local_defaults.clear();
     }
 }

@@ -200,6 +200,15 @@ impl Session {
         self.state.settings_in_force().filter(|_| is_known).cloned()
     }
 
+    /// Whether the settings that a statement changes may be remembered too.
+    pub(super) fn check_settings(&self, effect: Option<&Effect>) -> Result<(), GatewayError> {
+        let bytes = effect.map_or(0, Effect::settings_bytes);
+        match bytes > 0 && self.state.settings_bytes() + bytes > SETTINGS_BYTES_MAX {
+            true => Err(GatewayError::SettingsTooLarge { bytes_max: SETTINGS_BYTES_MAX }),
+            false => Ok(()),
+        }
+    }
+
     /// Whether so many bytes more of prepared statements may be held.
     fn check_room(&self, bytes: usize) -> Result<(), GatewayError> {
         let bytes_max = self.shared.config.prepared_bytes_max;
@@ -330,6 +339,7 @@ impl Session {
             _ => {}
         }
         let effect = Effect::of(read.kind(), |number| portal.parameter(number)).map(Box::new);
+        self.check_settings(effect.as_deref())?;
         self.on_effect_asked(read, effect.as_deref());
         translated.actions.push(match is_late(&portal.statement) {
             true => Action::Late { read: read.clone(), portal: name, effect },
@@ -369,6 +379,9 @@ impl Session {
         })
     }
 }
+
+/// What one session may set, in bytes: it is remembered here, and told to connections again.
+const SETTINGS_BYTES_MAX: usize = 256 << 10;
 
 /// A name in an error message; names that are not UTF-8 are shown escaped.
 fn text_of(name: &[u8]) -> String {

@@ -49,6 +49,12 @@ impl Settings {
         self.0.replays.iter().map(|(name, replay)| (&**name, replay))
     }
 
+    /// What they take, in bytes, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.iter().map(|(name, replay)| name.len() + replay.len()).sum()
+    }
+
     /// Notes that `replay` set `name`; `None` for a setting gone back to the connection's own.
     pub fn on_set(&mut self, name: &str, replay: Option<Bytes>) {
         let replays = &mut Arc::make_mut(&mut self.0).replays;

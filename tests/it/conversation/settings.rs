@@ -2,7 +2,8 @@
 //! and none where nothing differs.
 
 use crate::support::messages::{
-    Message, command_complete, data_row, message, query, ready_for_query, strings, tags,
+    Message, command_complete, data_row, error_response, message, query, ready_for_query, sqlstate,
+    strings, tags,
 };
 use crate::support::scripted::Scripted;
 use crate::support::world::{IN_PARTS, SIMPLE, World, answer, answer_errand, done, values};
@@ -36,6 +37,51 @@ async fn any_number_of_settings_is_one_message_ahead_in_the_same_write() {
             "SET application_name TO 'ann';SET search_path TO a, b;SET work_mem TO '5MB';";
         assert_eq!(set, expected, "round {round}");
         assert_eq!(values(&ann.until_ready().await), ["ann"]);
+    }
+}
+
+/// What is set is remembered here for as long as the session lasts, and so is bounded.
+#[tokio::test(start_paused = true)]
+async fn what_a_session_sets_is_bounded_committed_or_not() {
+    let long = format!("SET app.a TO '{}'", "x".repeat(100 << 10));
+    let names = ["a", "b", "c"].map(|name| long.replacen("app.a", &format!("app.{name}"), 1));
+    let again = ["SAVEPOINT s", &long, "SAVEPOINT s", &long, "SAVEPOINT s", &long];
+    for (is_block, texts) in
+        [(false, names.each_ref().map(String::as_str).to_vec()), (true, again.to_vec())]
+    {
+        let mut world = World::start();
+        let mut client = world.client().await;
+        let mut upstream = None;
+        if is_block {
+            client.query("BEGIN").await;
+        }
+        let (last, first) = texts.split_last().unwrap();
+        for text in first {
+            client.send(&query(text)).await;
+            let is_new = upstream.is_none();
+            let upstream = match &mut upstream {
+                Some(upstream) => upstream,
+                none => none.insert(world.upstream().await),
+            };
+            if is_block && is_new {
+                answer_errand(upstream, "BEGIN", b'T').await;
+            }
+            upstream.receive_batch().await;
+            let done = [done(b'1'), done(b'2'), done(b'n'), command_complete("SET")].concat();
+            let status = if is_block { b'T' } else { b'I' };
+            upstream.send(&[done, ready_for_query(status)].concat()).await;
+            client.until_ready().await;
+        }
+
+        client.send(&query(last)).await;
+        if is_block {
+            let upstream = upstream.as_mut().unwrap();
+            assert_eq!(tags(&upstream.receive_batch().await), "PS", "the block fails there too");
+            let error = error_response("ERROR", "42601", "syntax error");
+            upstream.send(&[error, ready_for_query(b'E')].concat()).await;
+        }
+        let told = client.until_ready().await;
+        assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1).as_str()), ("EZ", "53400"));
     }
 }
 
