@@ -19,6 +19,7 @@ use super::recent::Recent;
 use super::refusal::{Refusal, SyntaxError};
 use super::split::{Part, split};
 use super::tokens::{Token, Tokens};
+use super::writes::Classified;
 use crate::bypass::Bypass;
 
 /// What bounds analysis.
@@ -188,15 +189,18 @@ pub struct Analyzer {
     recent: Recent,
     by_text: Memo<Script>,
     by_shape: Memo<Arc<Facts>>,
+    /// For users who may write: texts in which something is not a proven read.
+    pub(super) classified: Memo<Classified>,
 }
 
 impl Analyzer {
     /// An analyser with an empty memo.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let half = config.memo_bytes_max / 2;
-        let (by_text, by_shape) = (Memo::new(half), Memo::new(half));
-        Self { config, recent: Recent::default(), by_text, by_shape }
+        let bytes = config.memo_bytes_max / 8;
+        let (by_text, by_shape) = (Memo::new(3 * bytes), Memo::new(3 * bytes));
+        let classified = Memo::new(2 * bytes);
+        Self { config, recent: Recent::default(), by_text, by_shape, classified }
     }
 
     /// Analyses text that may be one statement only, as in `Parse`.
@@ -213,9 +217,14 @@ impl Analyzer {
     /// The statements' texts are copies: they keep nothing alive of what `text` is a part of.
     #[must_use]
     pub fn analyze_script(&self, text: &Bytes) -> Script {
+        self.analyze_counted(text).0
+    }
+
+    /// The same, and whether the text is worth remembering.
+    pub(super) fn analyze_counted(&self, text: &Bytes) -> (Script, bool) {
         if text.len() > self.config.statement_bytes_max {
             let bytes_max = self.config.statement_bytes_max;
-            return Script::One(Analysis::Refused(Refusal::TooLong { bytes_max }));
+            return (Script::One(Analysis::Refused(Refusal::TooLong { bytes_max })), false);
         }
         let hash = self.by_text.hash(text);
         let sightings = self.recent.sight(hash);
@@ -233,24 +242,27 @@ impl Analyzer {
         if let Script::One(Analysis::Read(read)) = &mut script {
             read.sightings = sightings;
         }
-        script
+        (script, is_worth_it)
     }
 
     /// How many bytes the memo holds.
     #[must_use]
     pub fn memo_bytes(&self) -> usize {
-        self.by_text.bytes() + self.by_shape.bytes()
+        self.by_text.bytes() + self.by_shape.bytes() + self.classified.bytes()
     }
 
-    fn analyze_anew(&self, text: &Bytes) -> Script {
-        // PostgreSQL always reads these sessions' text so: the setting is not theirs to change.
-        let options = LexOptions {
+    /// PostgreSQL always reads these sessions' text so: the setting is not theirs to change.
+    pub(super) const fn lex_options(&self) -> LexOptions {
+        LexOptions {
             standard_conforming_strings: true,
             tokens_max: self.config.tokens_max,
             comment_nesting_max: self.config.comment_nesting_max,
-        };
+        }
+    }
+
+    fn analyze_anew(&self, text: &Bytes) -> Script {
         let mut tokens = Vec::with_capacity(text.len() / 4);
-        if let Err(error) = lex(text, &options, &mut tokens) {
+        if let Err(error) = lex(text, &self.lex_options(), &mut tokens) {
             return Script::One(Analysis::Refused(self.unreadable(text, error)));
         }
         match split(text, &tokens).as_slice() {

@@ -109,7 +109,7 @@ pub(super) fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<TransactionMo
     Ok(modes)
 }
 
-fn isolation(cursor: &mut Cursor<'_>) -> Result<Isolation, Refusal> {
+pub(super) fn isolation(cursor: &mut Cursor<'_>) -> Result<Isolation, Refusal> {
     if cursor.eat_all(&["read", "uncommitted"]) {
         Ok(Isolation::ReadUncommitted)
     } else if cursor.eat_all(&["read", "committed"]) {

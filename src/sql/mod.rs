@@ -32,9 +32,11 @@ pub mod split;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
+pub mod writes;
 
 pub use analyze::{Analysis, Analyzer, Config, ReadStatement, Script};
 pub use calls::Call;
 pub use fingerprint::Fingerprint;
 pub use kind::Kind;
 pub use refusal::Refusal;
+pub use writes::{Classified, Statement};

@@ -22,6 +22,7 @@ use super::kind::{GatewayCommand, Kind};
 use super::refusal::Refusal;
 use super::set;
 use super::set_config;
+use super::settings;
 use super::tokens::{TokenKind, Tokens};
 
 /// What the token rule proved.
@@ -73,8 +74,12 @@ pub fn prove(tokens: &Tokens<'_>) -> Result<Proof, Refusal> {
             arguments(&mut cursor)?;
             Ok(Proof::plain(Kind::Execute { name }))
         }
-        "set" => set::set(&mut cursor).map(|change| Proof::plain(Kind::Set(change))),
-        "reset" => set::reset(&mut cursor).map(|change| Proof::plain(Kind::Set(change))),
+        "set" => {
+            set::set(&mut cursor, settings::verdict).map(|change| Proof::plain(Kind::Set(change)))
+        }
+        "reset" => {
+            set::reset(&mut cursor, settings::verdict).map(|change| Proof::plain(Kind::Set(change)))
+        }
         "show" => set::show(&mut cursor).map(Proof::plain),
         first => match commands::parse(first, &mut cursor)? {
             Some(kind) => Ok(Proof::plain(kind)),
@@ -100,7 +105,7 @@ fn prove_query(tokens: &Tokens<'_>) -> Result<Proof, Refusal> {
     if let Some(column) = cache_reset(tokens) {
         return Ok(Proof::plain(Kind::Gateway(GatewayCommand::CacheReset { column })));
     }
-    match set_config::changes(tokens)? {
+    match set_config::changes(tokens, settings::verdict)? {
         Some(change) => Ok(Proof::plain(Kind::Set(change))),
         None => Ok(Proof::query(Kind::Query)),
     }
@@ -127,7 +132,8 @@ fn reads_only(tokens: &Tokens<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn into_verb(tokens: &Tokens<'_>, index: usize) -> Option<&'static str> {
+/// What the INTO at `index` is part of; `None` when it is a plain name.
+pub(super) fn into_verb(tokens: &Tokens<'_>, index: usize) -> Option<&'static str> {
     let before = index.checked_sub(1);
     match before {
         Some(before) if tokens.kind(before) == Some(TokenKind::Dot) => None,

@@ -7,11 +7,14 @@ use super::cursor::Cursor;
 use super::kind::{Assignment, GatewayCommand, Kind, SettingChange, TransactionModes};
 use super::refusal::Refusal;
 use super::replay::{Constant, of_constant, quoted_setting};
-use super::settings::{self, SettingVerdict};
+use super::settings::SettingVerdict;
 use super::tokens::{TokenKind, Tokens};
 
+/// Says whether a setting may be set to a value, as [`super::settings::verdict`] does.
+pub(super) type Judge = fn(&str, Option<&str>) -> SettingVerdict;
+
 /// Reads what follows SET.
-pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
+pub(super) fn set(cursor: &mut Cursor<'_>, judge: Judge) -> Result<SettingChange, Refusal> {
     if cursor.eat_all(&["session", "characteristics", "as", "transaction"]) {
         let modes = some_transaction_modes(cursor)?;
         return Ok(SettingChange::Characteristics(characteristics(modes)));
@@ -28,7 +31,7 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
     let target = target(cursor)?;
     if let Target::Default { name } = target {
         cursor.end()?;
-        check_reset(&name)?;
+        check_reset(&name, judge)?;
         return Ok(match local {
             true => SettingChange::SetLocal { name, is_default: true },
             false => SettingChange::Reset { name },
@@ -36,7 +39,7 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
     }
     let Target::Value { name, value, replay } = target else { return Err(cursor.error()) };
     cursor.end()?;
-    check(&name, value.as_deref())?;
+    check(&name, value.as_deref(), judge)?;
     Ok(match local || ends_with_transaction(&name) {
         true => SettingChange::SetLocal { name, is_default: false },
         false => SettingChange::Set(Assignment { name, replay }),
@@ -50,13 +53,13 @@ pub(super) fn ends_with_transaction(name: &str) -> bool {
 }
 
 /// Reads what follows RESET.
-pub(super) fn reset(cursor: &mut Cursor<'_>) -> Result<SettingChange, Refusal> {
+pub(super) fn reset(cursor: &mut Cursor<'_>, judge: Judge) -> Result<SettingChange, Refusal> {
     let name = setting_name(cursor)?;
     cursor.end()?;
     if name == "all" {
         return Ok(SettingChange::ResetAll);
     }
-    check_reset(&name)?;
+    check_reset(&name, judge)?;
     Ok(SettingChange::Reset { name })
 }
 
@@ -266,8 +269,8 @@ fn characteristics(modes: TransactionModes) -> Vec<Assignment> {
     isolation.into_iter().chain(deferrable).collect()
 }
 
-pub(super) fn check(name: &str, value: Option<&str>) -> Result<(), Refusal> {
-    match settings::verdict(name, value) {
+pub(super) fn check(name: &str, value: Option<&str>, judge: Judge) -> Result<(), Refusal> {
+    match judge(name, value) {
         SettingVerdict::Allowed => Ok(()),
         SettingVerdict::Refused => Err(refused(name)),
     }
@@ -278,12 +281,12 @@ pub(super) fn check(name: &str, value: Option<&str>) -> Result<(), Refusal> {
 ///
 /// `RESET transaction_read_only` is the reason to look at all: inside BEGIN READ ONLY it lets
 /// the transaction write (seen on PostgreSQL 15). RESET ALL leaves that one alone.
-fn check_reset(name: &str) -> Result<(), Refusal> {
+fn check_reset(name: &str, judge: Judge) -> Result<(), Refusal> {
     match name {
         // Back to the login role, and to what the gateway's startup packet says: UTF-8, and on.
         "role" | "session_authorization" | "client_encoding" => Ok(()),
         "default_transaction_read_only" | "standard_conforming_strings" => Ok(()),
-        name => check(name, None),
+        name => check(name, None, judge),
     }
 }
 

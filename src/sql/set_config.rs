@@ -4,13 +4,13 @@ use super::cursor::Cursor;
 use super::kind::{ConfigValue, SetConfig, SettingChange};
 use super::refusal::Refusal;
 use super::replay::{set_config_sql, set_sql};
-use super::set::{check, ends_with_transaction, string_value};
+use super::set::{Judge, check, ends_with_transaction, string_value};
 use super::tokens::{TokenKind, Tokens};
 
 /// Reads a query whose select list is calls of `set_config`, and of `current_setting` beside it.
 ///
 /// `None` when the query does not call `set_config` at all.
-pub(super) fn changes(tokens: &Tokens<'_>) -> Result<Option<SettingChange>, Refusal> {
+pub(super) fn changes(tokens: &Tokens<'_>, judge: Judge) -> Result<Option<SettingChange>, Refusal> {
     let mentions = mentions(tokens);
     if mentions == 0 {
         return Ok(None);
@@ -21,7 +21,7 @@ pub(super) fn changes(tokens: &Tokens<'_>) -> Result<Option<SettingChange>, Refu
     }
     let mut calls = Vec::new();
     loop {
-        select_item(&mut cursor, &mut calls)?;
+        select_item(&mut cursor, &mut calls, judge)?;
         if !cursor.eat_kind(TokenKind::Comma) {
             break;
         }
@@ -62,7 +62,11 @@ fn mentions(tokens: &Tokens<'_>) -> usize {
 }
 
 /// `[pg_catalog.] set_config('name', value, is_local) [[AS] label]`, or `current_setting('name')`.
-fn select_item(cursor: &mut Cursor<'_>, calls: &mut Vec<SetConfig>) -> Result<(), Refusal> {
+fn select_item(
+    cursor: &mut Cursor<'_>,
+    calls: &mut Vec<SetConfig>,
+    judge: Judge,
+) -> Result<(), Refusal> {
     if cursor.eat("pg_catalog") {
         cursor.eat_kind(TokenKind::Dot);
     }
@@ -82,7 +86,7 @@ fn select_item(cursor: &mut Cursor<'_>, calls: &mut Vec<SetConfig>) -> Result<()
     cursor.skip();
     if is_set {
         expect(cursor, TokenKind::Comma)?;
-        let call = set_config_call(cursor, name.to_ascii_lowercase())?;
+        let call = set_config_call(cursor, name.to_ascii_lowercase(), judge)?;
         calls.push(call);
     } else if cursor.eat_kind(TokenKind::Comma) && !cursor.eat_any(&["true", "false"]) {
         return Err(Refusal::SetConfig);
@@ -118,7 +122,11 @@ fn name_in_filter(tokens: &Tokens<'_>, at: usize) -> Option<String> {
 }
 
 /// The arguments behind the setting's name.
-fn set_config_call(cursor: &mut Cursor<'_>, name: String) -> Result<SetConfig, Refusal> {
+fn set_config_call(
+    cursor: &mut Cursor<'_>,
+    name: String,
+    judge: Judge,
+) -> Result<SetConfig, Refusal> {
     let tokens = *cursor.tokens();
     let at = cursor.at();
     let (value, known) = match tokens.kind(at) {
@@ -151,7 +159,7 @@ fn set_config_call(cursor: &mut Cursor<'_>, name: String) -> Result<SetConfig, R
         _ => return Err(Refusal::SetConfig),
     };
     cursor.skip();
-    check(&name, known.as_deref())?;
+    check(&name, known.as_deref(), judge)?;
     let local = local || ends_with_transaction(&name);
     Ok(SetConfig { name, local, value })
 }

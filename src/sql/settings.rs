@@ -30,6 +30,22 @@ pub fn verdict(name: &str, value: Option<&str>) -> SettingVerdict {
     if is_allowed { SettingVerdict::Allowed } else { SettingVerdict::Refused }
 }
 
+/// Judges setting `name` for a user who may write, as [`verdict`] does for others.
+///
+/// No wall is left to guard but one: how text is read. An analysis that takes a string for a name
+/// would take a COMMIT for a constant, or a write for a read. The gateway's own names are not
+/// PostgreSQL's to set.
+#[must_use]
+pub fn verdict_of_writer(name: &str, value: Option<&str>) -> SettingVerdict {
+    let name = name.to_ascii_lowercase();
+    let is_allowed = match name.as_str() {
+        "client_encoding" => value.is_some_and(is_ascii_superset),
+        "standard_conforming_strings" => value.is_some_and(is_on),
+        name => !name.starts_with("pgsluice."),
+    };
+    if is_allowed { SettingVerdict::Allowed } else { SettingVerdict::Refused }
+}
+
 /// Whether setting `name` cannot change the bytes of a reply.
 ///
 /// They can change which of several right replies is given (the order of unordered rows), whether

@@ -4,7 +4,7 @@
 //! statement passes only when it is also proven from its tokens. Here a doubt ends in `None`.
 
 mod bounds;
-mod relations;
+pub(super) mod relations;
 mod visit;
 
 use std::ops::ControlFlow;

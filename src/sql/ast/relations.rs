@@ -4,7 +4,7 @@ use super::TableName;
 use crate::bypass::Bypass;
 
 /// Why a reply that reads `tables` may not be cached, if one of them is a reason.
-pub(super) fn bypass(tables: &[TableName]) -> Option<Bypass> {
+pub(in crate::sql) fn bypass(tables: &[TableName]) -> Option<Bypass> {
     tables.iter().find_map(bypass_of)
 }
 

@@ -9,7 +9,7 @@ use crate::sql::analyze::{Analysis, Analyzer, Config, Script};
 use crate::sql::refusal::Refusal;
 
 /// A statement, and what the `#=` line above it says.
-type Case = (String, Vec<u8>);
+pub(super) type Case = (String, Vec<u8>);
 
 #[test]
 fn every_read_is_proven_and_is_of_its_kind() {
@@ -62,7 +62,8 @@ fn refusals(file: &str, is_right: impl Fn(&Refusal, &str) -> bool) -> Vec<String
     wrong.collect()
 }
 
-fn cases(file: &str) -> Vec<Case> {
+/// The cases of `file`.
+pub(super) fn cases(file: &str) -> Vec<Case> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/sql").join(file);
     let text = fs::read_to_string(path).unwrap();
     let mut expected = "";

@@ -5,6 +5,7 @@ mod corpus;
 mod facts;
 mod lexer;
 mod properties;
+mod writes;
 
 use bytes::Bytes;
 
