@@ -121,23 +121,23 @@ impl Analyzer {
                 }),
             });
         }
-        let statement = |part: &Part, analysis: &Analysis, own: Bytes| {
+        let statement = |part: &Part, analysis: &Analysis, start: usize, own: Bytes| {
             let tokens = Tokens::new(text, &tokens).part(part.tokens.clone());
             match analysis {
                 Analysis::Read(read) => Some(Statement::Read(read.clone())),
-                Analysis::Refused(why) => Some(unproven(&tokens, own, part.bytes.start, why)),
+                Analysis::Refused(why) => Some(unproven(&tokens, own, start, why)),
                 Analysis::Empty => None,
             }
         };
         let parts = split(text, &tokens);
         match (script, parts.as_slice()) {
-            (Script::One(analysis), [only]) => {
-                statement(only, analysis, text.clone()).map_or(Classified::Empty, Classified::One)
-            }
+            (Script::One(analysis), [only]) => statement(only, analysis, 0, text.clone())
+                .map_or(Classified::Empty, Classified::One),
             (Script::Many(analyses), parts) => {
-                let all = parts.iter().zip(analyses.iter());
-                let own = |part: &Part| text.slice(part.bytes.clone());
-                let all = all.filter_map(|(part, analysis)| statement(part, analysis, own(part)));
+                let all = parts.iter().zip(analyses.iter()).filter_map(|(part, analysis)| {
+                    let own = text.slice(part.bytes.clone());
+                    statement(part, analysis, part.bytes.start, own)
+                });
                 Classified::Many(all.collect())
             }
             (Script::One(_), _) => Classified::Empty,
