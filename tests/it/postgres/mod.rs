@@ -3,6 +3,7 @@
 mod cache;
 mod cancels;
 mod catalog;
+mod classes;
 mod console;
 mod conversation;
 mod corpus;
