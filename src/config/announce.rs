@@ -50,6 +50,12 @@ fn clients(config: &Config) {
             warn!("AUTH_METHOD=trust: whoever says to be one of ADMIN_USERS sees all sessions");
         }
     }
+    if !auth.writers.is_empty() {
+        info!(users = %auth.writers.join(","), "users who may write");
+        if auth.method == AuthMethod::Trust {
+            warn!("AUTH_METHOD=trust: whoever says to be one of READ_WRITE_USERS may write");
+        }
+    }
     if auth.method == AuthMethod::Trust && !is_loopback(&server.listen_host) {
         warn!(
             host = %server.listen_host,

@@ -93,6 +93,13 @@ fn every_setting_has_a_name_of_its_own_and_refuses_nonsense() {
 }
 
 #[test]
+fn users_are_listed_with_commas_between_them() {
+    let config = config(&[("READ_WRITE_USERS", " ann, ,Bob"), ("ADMIN_USERS", "carol")]).unwrap();
+    assert_eq!(config.auth.writers, ["ann", "Bob"]);
+    assert_eq!(config.auth.admins, ["carol"]);
+}
+
+#[test]
 fn every_bad_setting_is_reported_at_once() {
     let bad = Config::from_lookup(|name| match name {
         "UPSTREAM_HOST" => Some("postgres://admin:hunter2@db/app".to_owned()),

@@ -108,6 +108,11 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Names with commas between them, or none.
+pub(super) fn names(text: &str) -> Result<Vec<String>, String> {
+    text.split(',').map(str::trim).filter(|each| !each.is_empty()).map(name).collect()
+}
+
 /// A host name or an IP address, without port, path or user.
 pub(super) fn host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);

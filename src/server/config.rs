@@ -58,6 +58,8 @@ pub struct AuthConfig {
     pub users_file: Option<PathBuf>,
     /// The users who may look at everything, and use the admin console; by default nobody.
     pub admins: Vec<String>,
+    /// The users who may write; by default nobody.
+    pub writers: Vec<String>,
 }
 
 impl AuthConfig {

@@ -79,10 +79,14 @@ pub(super) const AUTHENTICATION: &[Setting] = &[
         "",
         "The users, with commas between them, who may see all sessions, and use the admin console: \
          the database `pgsluice`, or `pgbouncer`. By default nobody.",
-        |draft, text| {
-            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-            put(&mut draft.config.auth.admins, names.map(values::name).collect())
-        },
+        |draft, text| put(&mut draft.config.auth.admins, values::names(text)),
+    ),
+    Setting::new(
+        "READ_WRITE_USERS",
+        "",
+        "The users, with commas between them, who may write: their statements run as \
+         UPSTREAM_USER, with all its rights. By default nobody.",
+        |draft, text| put(&mut draft.config.auth.writers, values::names(text)),
     ),
 ];
 
