@@ -24,6 +24,9 @@ pub mod secret;
 // Why a read went past the cache: every reason there is.
 pub mod bypass;
 
+// Positions in the write-ahead log.
+pub mod lsn;
+
 // How log lines look and which are written.
 pub mod telemetry;
 
@@ -38,6 +41,12 @@ pub mod sql;
 
 // Replies stored as the bytes they were, and reads in flight.
 pub mod cache;
+
+// How fresh a read must be, and which commits a failover has lost.
+pub mod freshness;
+
+// Which upstream is the primary and which replicas may serve.
+pub mod topology;
 
 // Connections to PostgreSQL: signing in, pooling, cancelling, and what each one carries.
 pub mod upstream;

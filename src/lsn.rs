@@ -1,0 +1,185 @@
+//! Positions in the write-ahead log.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A byte position in the write-ahead log.
+///
+/// - **Unit:** bytes since the start of the cluster's WAL.
+/// - **Text form:** two hexadecimal halves of 32 bits, high first: `16/B374D848`.
+/// - **Order:** a larger value is later, on the same timeline only.
+///
+/// <https://www.postgresql.org/docs/current/datatype-pg-lsn.html>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lsn(u64);
+
+impl Lsn {
+    /// Before every position: a floor of zero is no floor, and PostgreSQL's own invalid value.
+    pub const ZERO: Self = Self(0);
+
+    /// The position so many bytes after the start.
+    #[must_use]
+    pub const fn from_u64(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes since the start.
+    #[must_use]
+    pub const fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    /// How many bytes this is behind `other`; none when it is ahead.
+    #[must_use]
+    pub const fn bytes_behind(self, other: Self) -> u64 {
+        other.0.saturating_sub(self.0)
+    }
+
+    /// Where the last record ends, from where the next one will be written.
+    ///
+    /// `pg_current_wal_insert_lsn()` gives the latter. The two differ where the last record ends
+    /// with its page: the next one begins behind the page's header, a position that a standby does
+    /// not report before that record is there. `page_bytes` is the server's `wal_block_size`, a
+    /// power of two; `segment_bytes` its `wal_segment_size`.
+    #[must_use]
+    pub const fn end_of_last_record(self, page_bytes: u64, segment_bytes: u64) -> Self {
+        let into_page = match page_bytes {
+            0 => return self,
+            page_bytes => self.0 % page_bytes,
+        };
+        let is_first_page =
+            segment_bytes != 0 && (self.0 - into_page).is_multiple_of(segment_bytes);
+        let header = if is_first_page { LONG_HEADER_BYTES } else { SHORT_HEADER_BYTES };
+        match into_page == header {
+            true => Self(self.0 - into_page),
+            false => self,
+        }
+    }
+}
+
+/// A page of the log begins with a header, and a segment's first page with a longer one.
+const SHORT_HEADER_BYTES: u64 = 24;
+const LONG_HEADER_BYTES: u64 = 40;
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & u64::from(u32::MAX))
+    }
+}
+
+/// The text is not a position in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LsnParseError;
+
+impl fmt::Display for LsnParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected a position in the log, such as 16/B374D848")
+    }
+}
+
+impl std::error::Error for LsnParseError {}
+
+impl FromStr for Lsn {
+    type Err = LsnParseError;
+
+    /// Reads what PostgreSQL's `pg_lsn` reads: one to eight hexadecimal digits on each side.
+    fn from_str(text: &str) -> Result<Self, LsnParseError> {
+        let (high, low) = text.split_once('/').ok_or(LsnParseError)?;
+        Ok(Self((half(high)? << 32) | half(low)?))
+    }
+}
+
+fn half(digits: &str) -> Result<u64, LsnParseError> {
+    let is_hexadecimal = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match (is_hexadecimal, digits.len()) {
+        (true, 1..=8) => u64::from_str_radix(digits, 16).map_err(|_| LsnParseError),
+        _ => Err(LsnParseError),
+    }
+}
+
+/// A position that several tasks read and move.
+#[derive(Debug, Default)]
+pub struct AtomicLsn(AtomicU64);
+
+impl AtomicLsn {
+    /// The position now.
+    #[must_use]
+    pub fn load(&self) -> Lsn {
+        Lsn(self.0.load(Ordering::Acquire))
+    }
+
+    /// Moves it to `lsn` unless it is there or beyond; gives where it was.
+    pub fn raise(&self, lsn: Lsn) -> Lsn {
+        // Most calls change nothing, and a load does not take the cache line from its readers.
+        match self.load() {
+            now if now >= lsn => now,
+            _ => Lsn(self.0.fetch_max(lsn.0, Ordering::AcqRel)),
+        }
+    }
+
+    /// Moves it to `lsn`, backwards too: the server behind it began anew.
+    pub fn reset(&self, lsn: Lsn) {
+        self.0.store(lsn.0, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_value_are_one() {
+        for (text, value) in [
+            ("0/0", 0),
+            ("0/1501260", 0x0150_1260),
+            ("16/B374D848", 0x16_B374_D848),
+            ("FFFFFFFF/FFFFFFFF", u64::MAX),
+        ] {
+            assert_eq!(text.parse(), Ok(Lsn(value)), "{text}");
+            assert_eq!(Lsn(value).to_string(), text);
+        }
+        assert_eq!("00000016/b374d848".parse(), Ok(Lsn(0x16_B374_D848)));
+    }
+
+    #[test]
+    fn other_text_is_no_position() {
+        for text in ["", "/", "1/", "/1", "1", "1/2/3", "+1/2", "1/+2", " 1/2", "1/2 ", "g/0"] {
+            assert_eq!(text.parse::<Lsn>(), Err(LsnParseError), "{text:?}");
+        }
+        assert_eq!("123456789/0".parse::<Lsn>(), Err(LsnParseError));
+    }
+
+    #[test]
+    fn the_high_half_counts_more() {
+        let position = |text: &str| text.parse::<Lsn>().unwrap();
+        assert!(position("1/0") > position("0/FFFFFFFF"));
+        assert_eq!(position("0/FF").bytes_behind(position("1/0")), 0xFFFF_FF01);
+        assert_eq!(position("1/0").bytes_behind(position("0/FF")), 0);
+    }
+
+    #[test]
+    fn a_page_header_is_no_record() {
+        let end = |text: &str| {
+            text.parse::<Lsn>().unwrap().end_of_last_record(8 << 10, 16 << 20).to_string()
+        };
+        assert_eq!(end("0/3002018"), "0/3002000");
+        assert_eq!(end("0/3000028"), "0/3000000");
+        for unmoved in ["0/3002000", "0/3002028", "0/3000018", "0/3002020", "0/300201A", "0/0"] {
+            assert_eq!(end(unmoved), unmoved);
+        }
+        let position = Lsn(0x0300_2018);
+        assert_eq!(position.end_of_last_record(16 << 10, 16 << 20), position);
+        assert_eq!(position.end_of_last_record(0, 0), position);
+    }
+
+    #[test]
+    fn a_position_only_rises_unless_reset() {
+        let position = AtomicLsn::default();
+        assert_eq!(position.raise(Lsn(5)), Lsn(0));
+        assert_eq!(position.raise(Lsn(3)), Lsn(5));
+        assert_eq!(position.load(), Lsn(5));
+        position.reset(Lsn(1));
+        assert_eq!(position.load(), Lsn(1));
+    }
+}
