@@ -103,22 +103,37 @@ impl Cluster {
         let config = ClusterConfig { copy_of: None, ..self.config.clone() };
         let mut replica = Self::empty(&config)?;
         replica.password.clone_from(&self.password);
-        let primary =
-            format!("host=127.0.0.1 port={} user={SUPERUSER} application_name=replica", self.port);
-        command::run(
-            replica
-                .program("pg_basebackup")
-                .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf"])
-                .args(["--wal-method=stream", "--dbname", &primary, "--pgdata"])
-                .arg(replica.data())
-                // Not an argument, which every process here could read. It is written down too.
-                .env("PGPASSWORD", &self.password),
-            "",
-        )?;
-        replica.configure()?;
+        replica.back_up(self)?;
         replica.start()?;
         replica.until_streaming()?;
         Ok(replica)
+    }
+
+    /// Stops the server and makes a standby of `primary` of it, on the same port. What it held is
+    /// gone.
+    ///
+    /// # Errors
+    /// When the base backup fails or the standby does not begin to stream.
+    pub fn rejoin(&mut self, primary: &Self) -> Result<(), ClusterError> {
+        self.stop();
+        let data = self.data();
+        fs::remove_dir_all(&data).map_err(ClusterError::io("remove", &data))?;
+        self.password.clone_from(&primary.password);
+        self.back_up(primary)?;
+        self.start_once()?;
+        self.until_streaming()
+    }
+
+    /// Has a standby stream from another server from now on.
+    ///
+    /// # Errors
+    /// When it does not take the setting.
+    pub fn follow(&self, primary: &Self) -> Result<(), ClusterError> {
+        let password = primary.password.replace('\\', r"\\").replace('\'', r"\'");
+        let conninfo = format!("{} password='{password}'", primary.conninfo());
+        let conninfo = conninfo.replace('\'', "''");
+        let setting = format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'");
+        self.run("postgres", &format!("{setting};\nSELECT pg_reload_conf();")).map(drop)
     }
 
     /// Waits until a standby streams from its primary, since its last start.
@@ -214,6 +229,25 @@ impl Cluster {
         let port = free_port()?;
         let config = config.clone();
         Ok(Self { config, account, password, port, server: None, folder, _guard: guard })
+    }
+
+    /// Fills the data folder from a running server, as that of a standby of it.
+    fn back_up(&self, primary: &Self) -> Result<(), ClusterError> {
+        command::run(
+            self.program("pg_basebackup")
+                .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf"])
+                .args(["--wal-method=stream", "--dbname", &primary.conninfo(), "--pgdata"])
+                .arg(self.data())
+                // Not an argument, which every process here could read. It is written down too.
+                .env("PGPASSWORD", &primary.password),
+            "",
+        )?;
+        self.configure()
+    }
+
+    /// How a standby finds this server, without the password.
+    fn conninfo(&self) -> String {
+        format!("host=127.0.0.1 port={} user={SUPERUSER} application_name=replica", self.port)
     }
 
     fn initdb(&self) -> Result<(), ClusterError> {

@@ -71,10 +71,13 @@ impl Postgres {
         client
     }
 
-    /// Waits until this standby has replayed all that `primary` has written by now.
+    /// Waits until this standby has replayed all that `primary` has committed by now.
+    ///
+    /// The position of the next insert would not do: behind a switch of segments it is beyond a
+    /// header that no standby replays.
     pub(crate) async fn until_caught_up_with(&self, primary: &Self) {
         let (here, there) = (self.connect().await, primary.connect().await);
-        let position = "SELECT pg_current_wal_insert_lsn()::text";
+        let position = "SELECT pg_current_wal_flush_lsn()::text";
         let target: String = there.query_one(position, &[]).await.expect("a position").get(0);
         let is_there = format!("SELECT pg_last_wal_replay_lsn() >= '{target}'::pg_lsn");
         let catching_up = async {
