@@ -171,6 +171,9 @@ impl GatewayError {
                 (SqlState::CONNECTION_FAILURE, Error, Upstream)
             }
             Self::NoConnection(AcquireError::Closed) => (SqlState::ADMIN_SHUTDOWN, Fatal, Gateway),
+            Self::NoConnection(AcquireError::NoPrimary { .. }) => {
+                (SqlState::CANNOT_CONNECT_NOW, Error, Upstream)
+            }
             Self::UpstreamLost => (SqlState::CONNECTION_FAILURE, Error, Upstream),
             Self::UpstreamLostMidway => (SqlState::CONNECTION_FAILURE, Fatal, Upstream),
             Self::UpstreamOutOfStep(_) => (SqlState::INTERNAL_ERROR, Fatal, Upstream),

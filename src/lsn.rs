@@ -118,6 +118,11 @@ impl AtomicLsn {
         }
     }
 
+    /// Moves it back to `lsn` if it is beyond.
+    pub fn lower(&self, lsn: Lsn) {
+        self.0.fetch_min(lsn.0, Ordering::AcqRel);
+    }
+
     /// Moves it to `lsn`, backwards too: the server behind it began anew.
     pub fn reset(&self, lsn: Lsn) {
         self.0.store(lsn.0, Ordering::Release);
@@ -171,6 +176,22 @@ mod tests {
         let position = Lsn(0x0300_2018);
         assert_eq!(position.end_of_last_record(16 << 10, 16 << 20), position);
         assert_eq!(position.end_of_last_record(0, 0), position);
+    }
+
+    #[test]
+    fn of_several_who_raise_a_position_none_lowers_it() {
+        let position = AtomicLsn::default();
+        std::thread::scope(|scope| {
+            for first in 0..4 {
+                let position = &position;
+                scope.spawn(move || {
+                    for n in (first..4_000_000).step_by(4) {
+                        position.raise(Lsn(n));
+                        assert!(position.load() >= Lsn(n), "it fell below {n}");
+                    }
+                });
+            }
+        });
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn upstream(draft: &Draft) -> Vec<BadSetting> {
             ),
         ));
     }
-    if upstream.replicas.contains(&upstream.primary) {
+    if upstream.replicas.iter().any(|replica| replica.address == upstream.primary) {
         bad.push(BadSetting::conflict("REPLICAS", "one of them is the UPSTREAM_HOST itself"));
     }
     bad

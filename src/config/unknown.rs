@@ -75,8 +75,18 @@ const OWN_PREFIXES: [&str; 8] =
     ["UPSTREAM_", "LISTEN_", "POOL_", "TLS_", "STATEMENT_", "PREPARED_", "DRAIN_", "CATALOG_"];
 
 /// Prefixes that other programs use as well.
-const COMMON_PREFIXES: [&str; 9] =
-    ["ADMIN_", "AUTH_", "CACHE_", "CLIENT_", "LOG_", "MAX_", "REPLICA", "ANALYSIS_", "WORKER_"];
+const COMMON_PREFIXES: [&str; 10] = [
+    "PROBE_",
+    "ADMIN_",
+    "AUTH_",
+    "CACHE_",
+    "CLIENT_",
+    "LOG_",
+    "MAX_",
+    "REPLICA",
+    "ANALYSIS_",
+    "WORKER_",
+];
 
 /// How far from a name a typo is.
 const TYPO_DISTANCE_MAX: usize = 2;

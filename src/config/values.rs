@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::upstream::config::Address;
+use crate::upstream::config::{Address, Replica};
 
 /// A whole number within `range`.
 pub(super) fn whole<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
@@ -124,10 +124,22 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     }
 }
 
-/// Servers as `host[:port]`, with commas between them.
-pub(super) fn addresses(text: &str, port: u16) -> Result<Vec<Address>, String> {
+/// Replicas as `host[:port][?weight=n]`, with commas between them.
+pub(super) fn replicas(text: &str, port: u16) -> Result<Vec<Replica>, String> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    entries.map(|entry| address(entry, port)).collect()
+    let replica = |entry: &str| {
+        let (place, weight) = match entry.split_once("?weight=") {
+            Some((place, weight)) => (place, whole(weight, 1..=WEIGHT_MAX)),
+            None => (entry, Ok(1)),
+        };
+        match (address(place, port), weight) {
+            (Ok(address), Ok(weight)) => Ok(Replica { address, weight }),
+            _ => Err("expected servers as host:port or host:port?weight=2, with commas between \
+                      them"
+                .to_owned()),
+        }
+    };
+    entries.map(replica).collect()
 }
 
 fn address(entry: &str, port: u16) -> Result<Address, String> {
@@ -170,6 +182,9 @@ fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
 
 /// The largest count that a limit may have: far above any real one, far below an overflow.
 pub(super) const COUNT_MAX: usize = 1_000_000;
+
+/// The largest weight of a replica.
+const WEIGHT_MAX: u32 = 1_000;
 
 /// The longest time, in its own unit: PostgreSQL's own bound on timeouts.
 const TIME_MAX: u64 = 2_147_483_647;
@@ -216,14 +231,28 @@ mod tests {
     #[test]
     fn addresses_may_leave_their_port_out() {
         let shown = |text| -> Result<Vec<String>, String> {
-            Ok(addresses(text, 6000)?.iter().map(ToString::to_string).collect())
+            Ok(replicas(text, 6000)?.iter().map(ToString::to_string).collect())
         };
         assert_eq!(shown("").unwrap(), Vec::<String>::new());
         assert_eq!(
             shown("a:1, b ,[::1]:2,::1").unwrap(),
             ["a:1", "b:6000", "[::1]:2", "[::1]:6000"]
         );
-        for refused in ["a:0", "a:65536", "a:b", ":5432", "a:1:2", "postgres://a"] {
+        assert_eq!(shown("a?weight=1,b:1?weight=3").unwrap(), ["a:6000", "b:1?weight=3"]);
+        for refused in [
+            "a:0",
+            "a:65536",
+            "a:b",
+            ":5432",
+            "a:1:2",
+            "postgres://a",
+            "a?weight=0",
+            "a?weight=",
+            "a?weight=1001",
+            "a?weight=-1",
+            "a?w=1",
+            "a:1?weight=1?weight=1",
+        ] {
             assert!(shown(refused).is_err(), "{refused}");
         }
     }

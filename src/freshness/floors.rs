@@ -66,13 +66,13 @@ pub struct Places {
     group: Option<u16>,
 }
 
-/// How many places the table has: 512 KiB, and one name in some hundred meets another where a
-/// thousand are in use.
-const PLACES: usize = 1 << 16;
+/// How many places the table has: 128 KiB, and one name in sixteen meets another where a thousand
+/// are in use.
+const PLACES: u16 = 1 << 14;
 
 impl Default for Floors {
     fn default() -> Self {
-        let places = std::iter::repeat_with(AtomicLsn::default).take(PLACES).collect();
+        let places = (0..PLACES).map(|_| AtomicLsn::default()).collect();
         Self { global: AtomicLsn::default(), places, hasher: RandomState::new() }
     }
 }
@@ -98,6 +98,16 @@ impl Floors {
             }
         }
         self.global.raise(lsn);
+    }
+
+    /// A timeline has begun at `began_at`: what was written beyond that is lost, and positions
+    /// beyond it mean other records now. No floor stays above it.
+    ///
+    /// To be called before anything is written on the new timeline.
+    pub fn on_new_timeline(&self, began_at: Lsn) {
+        for floor in self.places.iter().chain([&self.global]) {
+            floor.lower(began_at);
+        }
     }
 
     /// The least position that the next read of a session in these places must reflect.
@@ -127,7 +137,7 @@ impl Floors {
     /// The scope is part of the hash: a user and an application of one name are two.
     fn place(&self, scope: Scope, name: &str) -> u16 {
         let [low, high, ..] = self.hasher.hash_one((scope, name)).to_le_bytes();
-        u16::from_le_bytes([low, high])
+        u16::from_le_bytes([low, high]) % PLACES
     }
 }
 
@@ -183,9 +193,22 @@ mod tests {
     }
 
     #[test]
+    fn no_floor_stays_above_where_a_new_timeline_begins() {
+        let floors = Floors::default();
+        let (ann, bob) = (floors.places("ann", "a", None), floors.places("bob", "b", None));
+        floors.raise(ann, THEIRS);
+        floors.raise(bob, OWN);
+        let began_at = Lsn::from_u64(50);
+        floors.on_new_timeline(began_at);
+        assert_eq!(floors.floor(Scope::User, ann, Lsn::ZERO), began_at);
+        assert_eq!(floors.floor(Scope::User, bob, Lsn::ZERO), OWN);
+        assert_eq!(floors.global(), began_at);
+    }
+
+    #[test]
     fn any_number_of_names_takes_the_same_room_and_loses_no_floor() {
         let floors = Floors::default();
-        let names: Vec<String> = (0..2 * PLACES).map(|n| format!("group {n}")).collect();
+        let names: Vec<String> = (0..3 * PLACES).map(|n| format!("group {n}")).collect();
         let places = |name| floors.places("ann", "app", Some(name));
         for (name, n) in names.iter().zip(1..) {
             floors.raise(places(name), Lsn::from_u64(n));
@@ -193,6 +216,6 @@ mod tests {
         for (name, n) in names.iter().zip(1..) {
             assert!(floors.floor(Scope::Group, places(name), Lsn::ZERO) >= Lsn::from_u64(n));
         }
-        assert_eq!(floors.places.len(), PLACES);
+        assert_eq!(floors.places.len(), usize::from(PLACES));
     }
 }

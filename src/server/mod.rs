@@ -45,7 +45,7 @@ use crate::session::{Session, Shared};
 use crate::socket;
 use crate::sql::analyze::{self, Analyzer};
 use crate::upstream::catalog::{self, Catalog};
-use crate::upstream::config::{PoolConfig, SslMode, UpstreamConfig};
+use crate::upstream::config::{PoolConfig, Replica, SslMode, UpstreamConfig};
 use crate::upstream::connect::{Connector, Dial};
 use crate::upstream::pool::Upstream;
 use crate::upstream::upstreams::Upstreams;
@@ -123,15 +123,18 @@ pub async fn check(settings: &Settings) -> Result<(), ServeError> {
     Reloadable::load(settings)?;
     let shared = share(settings)?;
     try_upstreams(&shared).await?;
-    read_catalog(settings).await?;
+    read_catalog(settings, &shared).await?;
     Ok(())
 }
 
 async fn start(settings: &Settings) -> Result<(Gateway, TcpListener), ServeError> {
     let reloadable = Reloadable::load(settings)?;
     let mut shared = share(settings)?;
+    if !settings.upstream.replicas.is_empty() {
+        shared.upstreams.track(&settings.upstream).await.map_err(ServeError::UpstreamTls)?;
+    }
     try_upstreams(&shared).await?;
-    shared.catalog = Some(read_catalog(settings).await?);
+    shared.catalog = Some(read_catalog(settings, &shared).await?);
     let (host, port) = (settings.server.listen_host.as_str(), settings.server.listen_port);
     let failed = |error| ServeError::Listen { address: format!("{host}:{port}"), error };
     let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
@@ -158,7 +161,10 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
         Upstream::new(connector, settings.pool.clone())
             .map_err(|error| ServeError::Identity(error.to_string()))
     };
-    let replicas = settings.upstream.replicas.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
+    let replica = |replica: &Replica| Ok((pool(&replica.address)?, replica.weight));
+    let replicas = settings.upstream.replicas.iter().map(replica);
+    let replicas = replicas.collect::<Result<Vec<_>, ServeError>>()?;
+    let limits = settings.upstream.tracking.limits;
     Ok(Shared {
         config: settings.session.clone(),
         database: settings.upstream.database.clone(),
@@ -169,7 +175,7 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
             ..analyze::Config::default()
         }),
         cache: Cache::new(settings.cache),
-        upstreams: Upstreams::new(replicas, pool(&settings.upstream.primary)?),
+        upstreams: Upstreams::new(replicas, pool(&settings.upstream.primary)?, limits),
         catalog: None,
         interner: Interner::default(),
         registry: Arc::new(Registry::default()),
@@ -210,12 +216,13 @@ async fn try_upstreams(shared: &Shared) -> Result<(), ServeError> {
 }
 
 /// Reads what the database's own functions may do, and keeps that fresh.
-async fn read_catalog(settings: &Settings) -> Result<Arc<Catalog>, ServeError> {
+async fn read_catalog(settings: &Settings, shared: &Shared) -> Result<Arc<Catalog>, ServeError> {
     let upstream = &settings.upstream;
+    let primary = shared.upstreams.primary().connector().address();
     let mut connect = tokio_postgres::Config::new();
     connect
-        .host(&upstream.primary.host)
-        .port(upstream.primary.port)
+        .host(&primary.host)
+        .port(primary.port)
         .user(&upstream.user)
         .password(upstream.password.expose())
         .dbname(&upstream.database)

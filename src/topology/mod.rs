@@ -22,13 +22,17 @@ pub struct Sighting {
     pub is_in_recovery: bool,
     /// What a standby has replayed; what a primary has flushed, which is all that it may send.
     pub lsn: Lsn,
-    /// Its timeline; `None` when it would not say.
+    /// When it was started, in microseconds since 1970 by its own clock.
+    pub started_at_us: i64,
+    /// Its timeline; `None` when it would not say. A standby that streams nothing at the moment may
+    /// tell an older one than it has followed.
     pub timeline: Option<u32>,
     /// The cluster's identifier, the same for a primary and its standbys; `None` when it would not
     /// say.
     pub system: Option<u64>,
     /// Where a promoted server's own timeline begins: the end of what it replayed. `None` on a
-    /// standby, and on a primary that was started as one.
+    /// standby, and on a primary that was started as one; after a crash the end of what it
+    /// replayed then, which is later.
     pub promoted_at: Option<Lsn>,
     /// How long ago the last transaction that a standby has replayed was committed, by the
     /// servers' clocks, in milliseconds. Large on a standby of an idle primary.
@@ -47,6 +51,17 @@ pub enum Sight {
     Away,
     /// It answered.
     Seen(Sighting),
+}
+
+impl Sight {
+    /// What it said, if it answered.
+    #[must_use]
+    pub const fn seen(self) -> Option<Sighting> {
+        match self {
+            Self::Seen(seen) => Some(seen),
+            Self::Unseen | Self::Away => None,
+        }
+    }
 }
 
 /// What a replica must keep to in order to serve.

@@ -44,8 +44,28 @@ struct Member {
     lag: Lag,
     /// What it had replayed when it was last seen as a standby.
     replayed: Option<Lsn>,
+    /// The newest timeline that it has told since it was started, and when that was.
+    followed: Option<(i64, u32)>,
     /// How many good probes it still has to show before it serves again.
     to_prove: u32,
+}
+
+impl Member {
+    fn on_sight(&mut self, sight: Sight) {
+        self.is_doubted = false;
+        self.sight = sight;
+        if let Sight::Seen(seen) = &mut self.sight
+            && let Some(told) = seen.timeline
+        {
+            // A server does not leave a timeline for an older one while it runs, but what it has
+            // followed is told by its receiver alone for a while, which may be gone again.
+            let since_start = |(started, _): &(i64, u32)| *started == seen.started_at_us;
+            let followed =
+                self.followed.filter(since_start).map_or(told, |(_, last)| last.max(told));
+            self.followed = Some((seen.started_at_us, followed));
+            seen.timeline = Some(followed);
+        }
+    }
 }
 
 /// How far a replica is behind the primary.
@@ -78,8 +98,7 @@ impl State {
     /// An upstream was looked at.
     pub fn on_sight(&mut self, upstream: usize, sight: Sight, now_ms: u64) -> Decision {
         if let Some(member) = self.members.get_mut(upstream) {
-            member.sight = sight;
-            member.is_doubted = false;
+            member.on_sight(sight);
         }
         self.learn_of_cluster();
         let mut decision = self.decide_primary();
@@ -116,8 +135,11 @@ impl State {
         if let Some(Sight::Seen(first)) = self.members.first().map(|member| member.sight) {
             self.system = self.system.or(first.system);
         }
-        let timelines = self.kin().filter_map(|(_, seen)| seen.timeline);
-        self.newest_timeline = timelines.max().max(self.newest_timeline);
+        // What is seen before the cluster is known may be another's.
+        if self.system.is_some() {
+            let timelines = self.kin().filter_map(|(_, seen)| seen.timeline);
+            self.newest_timeline = timelines.max().max(self.newest_timeline);
+        }
     }
 
     /// Those who answer and belong to the cluster.
@@ -126,25 +148,31 @@ impl State {
             Sight::Seen(seen) => Some(seen),
             Sight::Unseen | Sight::Away => None,
         };
-        // Until the first in the list was seen, the first of those who were speaks for all.
-        let system = self.system.or_else(|| self.members.iter().find_map(seen)?.system);
+        // While the first in the list is away and never was seen, the next speaks for all.
+        let is_first_away = self.sight(0) == Sight::Away;
+        let next = || self.members.iter().find_map(seen)?.system;
+        let system = self.system.or_else(|| next().filter(|_| is_first_away));
         let answers =
             self.members.iter().enumerate().filter_map(move |(n, member)| Some((n, seen(member)?)));
         answers.filter(move |(_, seen)| is_same(seen.system, system))
     }
 
     fn is_old(&self, seen: &Sighting) -> bool {
-        seen.timeline.zip(self.newest_timeline).is_some_and(|(own, newest)| own < newest)
+        let timelines = self.kin().filter_map(|(_, seen)| seen.timeline);
+        let newest = timelines.max().max(self.newest_timeline);
+        seen.timeline.zip(newest).is_some_and(|(own, newest)| own < newest)
     }
 
     /// Finds the primary among those who are not in recovery, and says who else is not.
     fn decide_primary(&self) -> Decision {
+        if self.sight(0) == Sight::Unseen && !self.members.is_empty() {
+            // Before it was looked at nobody else can take its place.
+            return Decision { primary: Some(0), ..Decision::default() };
+        }
         let writable: Vec<_> = self.kin().filter(|(_, seen)| !seen.is_in_recovery).collect();
         let is_doubted = |n: usize| self.members.get(n).is_some_and(|member| member.is_doubted);
         let candidates = writable.iter().filter(|(n, seen)| !self.is_old(seen) && !is_doubted(*n));
-        let chosen = candidates.map(|(n, _)| *n).min_by_key(|n| (Some(*n) != self.primary, *n));
-        let is_believed = matches!(self.sight(0), Sight::Unseen) && !is_doubted(0);
-        let primary = chosen.or_else(|| Some(0).filter(|_| writable.is_empty() && is_believed));
+        let primary = candidates.map(|(n, _)| *n).min_by_key(|n| (Some(*n) != self.primary, *n));
         let mut alarms: Vec<_> = writable
             .iter()
             .filter(|(other, _)| Some(*other) != primary)
@@ -202,7 +230,7 @@ impl State {
 
     fn decide_replicas(&mut self, decision: &mut Decision, looked_at: Option<usize>) {
         for upstream in 0..self.members.len() {
-            let absence = self.absence(upstream, decision.primary);
+            let absence = self.absence(upstream);
             let good_probes_min = self.limits.good_probes_min;
             let Some(member) = self.members.get_mut(upstream) else { continue };
             let standing = if decision.primary == Some(upstream) {
@@ -229,15 +257,13 @@ impl State {
     }
 
     /// Why an upstream that is not the primary may not serve reads, if it may not.
-    fn absence(&self, upstream: usize, primary: Option<usize>) -> Option<Absence> {
+    fn absence(&self, upstream: usize) -> Option<Absence> {
         let member = self.members.get(upstream)?;
         let seen = match member.sight {
-            // Believed to be the primary it is not, or not any more: no replica to begin with.
-            Sight::Unseen if upstream == 0 && primary.is_some() => {
-                return Some(Absence::SecondPrimary);
-            }
             Sight::Unseen => return None,
             Sight::Away => return Some(Absence::Away),
+            // Nothing to compare it with yet.
+            Sight::Seen(_) if self.sight(0) == Sight::Unseen => return None,
             Sight::Seen(seen) => seen,
         };
         let exceeds = |limit: Option<u64>, lag: u64| limit.is_some_and(|most| lag > most);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::secret::Secret;
+use crate::topology::Limits;
 
 /// The upstreams, and how to sign in there.
 #[derive(Clone, Debug)]
@@ -12,7 +13,7 @@ pub struct UpstreamConfig {
     /// The primary.
     pub primary: Address,
     /// Hot standbys of it, preferred for read-only users; may be empty.
-    pub replicas: Vec<Address>,
+    pub replicas: Vec<Replica>,
     /// The role that the gateway signs in as.
     pub user: String,
     /// That role's password.
@@ -30,6 +31,57 @@ pub struct UpstreamConfig {
     pub keepalive: Option<Duration>,
     /// How old the snapshot of functions and views may be; default 60 s, above zero.
     pub catalog_refresh: Duration,
+    /// How the upstreams are looked at.
+    pub tracking: TrackingConfig,
+}
+
+/// A hot standby.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Where it listens.
+    pub address: Address,
+    /// Its share of the reads beside the others'; default 1, at least 1.
+    pub weight: u32,
+}
+
+impl fmt::Display for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.weight {
+            1 => self.address.fmt(f),
+            weight => write!(f, "{}?weight={weight}", self.address),
+        }
+    }
+}
+
+/// How the upstreams' roles and positions are followed, and what is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackingConfig {
+    /// From one look at an upstream's role to the next; default 1 s, above zero.
+    pub probe_interval: Duration,
+    /// From one look at a replica's position to the next while reads have floors; default 50 ms,
+    /// above zero.
+    pub lsn_poll: Duration,
+    /// How long an upstream may take to answer before it counts as away; default 3 s, above zero.
+    pub answer_timeout: Duration,
+    /// What a replica must keep to in order to serve.
+    pub limits: Limits,
+    /// How long a read waits for a replica to reach its floor; default 200 ms.
+    pub lsn_wait_max: Duration,
+    /// How long a statement that has not started waits for a primary; default 30 s.
+    pub failover_wait_max: Duration,
+}
+
+impl Default for TrackingConfig {
+    fn default() -> Self {
+        Self {
+            probe_interval: Duration::from_secs(1),
+            lsn_poll: Duration::from_millis(50),
+            answer_timeout: Duration::from_secs(3),
+            limits: Limits::default(),
+            lsn_wait_max: Duration::from_millis(200),
+            failover_wait_max: Duration::from_secs(30),
+        }
+    }
 }
 
 /// Where a PostgreSQL server listens.

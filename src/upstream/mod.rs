@@ -1,10 +1,13 @@
-//! PostgreSQL servers that we connect to: signing in, pooling, cancelling, cleaning up.
+//! PostgreSQL servers that we connect to: signing in, pooling, cancelling, cleaning up, and
+//! knowing which of them is the primary and how far the replicas have come.
 
 pub mod cancel;
 pub mod catalog;
 pub mod config;
 pub mod connect;
 pub mod connection;
+pub mod control;
+pub mod members;
 pub mod parameters;
 pub mod pool;
 pub mod prepared;
@@ -12,4 +15,5 @@ pub mod seen;
 pub mod settings;
 pub mod stream;
 pub mod tls;
+mod tracker;
 pub mod upstreams;

@@ -16,6 +16,7 @@ use super::config::PoolConfig;
 use super::connect::{ConnectError, Connector};
 use super::connection::Connection;
 use super::seen::Roster;
+use crate::sqlstate::SqlState;
 
 /// One upstream and the connections to it.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ struct Shared {
     config: PoolConfig,
     counters: Arc<Counters>,
     roster: Arc<Roster>,
+    /// How many wait for a connection, or take one at this moment.
+    waiting: AtomicU64,
     /// Until when a connect failure keeps this upstream out, in milliseconds since `epoch`.
     down_until_ms: AtomicU64,
     epoch: Instant,
@@ -67,6 +70,30 @@ pub enum AcquireError {
     Connect(ConnectError),
     /// The pool is closed: the gateway is stopping.
     Closed,
+    /// No upstream is the primary.
+    NoPrimary {
+        /// How long one was waited for.
+        waited: Duration,
+    },
+}
+
+impl AcquireError {
+    /// Whether the upstream is not there, or is starting up or shutting down: what a failover may
+    /// mend.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::NoPrimary { .. } => true,
+            Self::Connect(ConnectError::Refused { sqlstate, .. }) => {
+                sqlstate == SqlState::CANNOT_CONNECT_NOW.as_str()
+            }
+            Self::Connect(error) => matches!(
+                error,
+                ConnectError::Unreachable(_) | ConnectError::TimedOut(_) | ConnectError::Lost(_)
+            ),
+            Self::Exhausted { .. } | Self::Closed => false,
+        }
+    }
 }
 
 impl fmt::Display for AcquireError {
@@ -77,6 +104,9 @@ impl fmt::Display for AcquireError {
             }
             Self::Connect(error) => error.fmt(f),
             Self::Closed => f.write_str("the pool is closed"),
+            Self::NoPrimary { waited } => {
+                write!(f, "no upstream is the primary after {} ms", waited.as_millis())
+            }
         }
     }
 }
@@ -104,9 +134,10 @@ impl Upstream {
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .build()?;
-        let down_until_ms = AtomicU64::new(0);
+        let (waiting, down_until_ms) = (AtomicU64::new(0), AtomicU64::new(0));
         let epoch = Instant::now();
-        Ok(Self(Arc::new(Shared { pool, config, counters, roster, down_until_ms, epoch })))
+        let shared = Shared { pool, config, counters, roster, waiting, down_until_ms, epoch };
+        Ok(Self(Arc::new(shared)))
     }
 
     /// Takes a connection, waiting for one within the pool's limit.
@@ -116,6 +147,7 @@ impl Upstream {
     /// # Errors
     /// When none is free in time or none can be made.
     pub async fn acquire(&self) -> Result<Lease, AcquireError> {
+        let _waiting = Waiting::begin(&self.0.waiting);
         let object = self.0.pool.get().await.map_err(|error| self.explain(error))?;
         Ok(self.lease(object))
     }
@@ -131,7 +163,26 @@ impl Upstream {
     /// Whether connecting has not failed within the last second.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.now_ms() >= self.0.down_until_ms.load(Ordering::Relaxed)
+        match self.0.down_until_ms.load(Ordering::Relaxed) {
+            // Mostly it never has: that needs no look at the clock.
+            0 => true,
+            until => self.now_ms() >= until,
+        }
+    }
+
+    /// How many connections are on loan or waited for: the load that it has from here.
+    #[must_use]
+    pub fn outstanding(&self) -> u64 {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counters { acquires, releases, .. } = &*self.0.counters;
+        let releases = load(releases);
+        load(acquires).saturating_sub(releases) + load(&self.0.waiting)
+    }
+
+    /// Whether both are handles of one upstream.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Who makes the connections.
@@ -209,6 +260,22 @@ impl Upstream {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.0.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// One who waits for a connection.
+struct Waiting<'a>(&'a AtomicU64);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,52 +1,237 @@
-//! The upstreams that sessions are served from: hot standbys where there are any, else the
-//! primary.
+//! The upstreams that sessions are served from: the primary, and replicas of it.
+//!
+//! | Asked for | First | Then |
+//! | --- | --- | --- |
+//! | a read | the replica in service at the floor with the least outstanding | after a wait for one to reach the floor, the primary |
+//! | the primary | the upstream that is it now | after a wait for one to be it, `NoPrimary` |
 
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use super::config::UpstreamConfig;
+use super::control::ControlConnector;
+use super::members::{Member, Members, Overview};
 use super::pool::{AcquireError, Lease, Upstream};
+use super::tls::TlsSetupError;
+use super::tracker::Tracker;
+use crate::freshness::floors::Floors;
+use crate::freshness::losses::{Commit, LostCommit};
+use crate::lsn::Lsn;
+use crate::topology::Limits;
+use crate::topology::standing::Alarm;
 
-/// The upstreams, the most preferred first and the primary last.
+/// The upstreams, with what is known of each.
 ///
-/// A hot standby cannot be written to whatever else fails, so sessions that only read prefer
-/// it; while it cannot be reached, the primary serves.
+/// Until they are [tracked](Self::track) the operator's word is taken for who is the primary, and
+/// every replica may serve while it can be reached.
 pub struct Upstreams {
-    preferred: Vec<Upstream>,
-    primary: Upstream,
+    members: Arc<Members>,
+    /// Ended when dropped. A lock, as whoever closes has no other hold of it.
+    trackers: Mutex<JoinSet<()>>,
+}
+
+/// A connection for a read, and how it was come by.
+pub struct Acquired {
+    /// The connection.
+    pub lease: Lease,
+    /// Who serves.
+    pub served: Served,
+}
+
+/// Who serves a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Served {
+    /// A replica that was at the floor already.
+    Replica,
+    /// A replica that reached the floor while the read waited.
+    ReplicaAfterWait,
+    /// The primary, as no replica is in service.
+    Primary,
+    /// The primary, as the replicas in service are behind the floor, and stayed so.
+    PrimaryInstead,
+}
+
+impl Served {
+    /// Every way to be served.
+    pub const ALL: [Self; 4] =
+        [Self::Replica, Self::ReplicaAfterWait, Self::Primary, Self::PrimaryInstead];
+
+    /// The way as logs and tables show it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Replica => "replica",
+            Self::ReplicaAfterWait => "replica_after_wait",
+            Self::Primary => "primary",
+            Self::PrimaryInstead => "primary_instead",
+        }
+    }
 }
 
 impl Upstreams {
-    /// Reads go to one of `replicas` while it can be reached, else to `primary`.
+    /// Reads go to `replicas`, each with its weight, while there are any in service; the primary is
+    /// believed to be `primary`.
     #[must_use]
-    pub const fn new(replicas: Vec<Upstream>, primary: Upstream) -> Self {
-        Self { preferred: replicas, primary }
+    pub fn new(replicas: Vec<(Upstream, u32)>, primary: Upstream, limits: Limits) -> Self {
+        let all = std::iter::once((primary, 1)).chain(replicas).collect();
+        let trackers = Mutex::new(JoinSet::new());
+        Self { members: Arc::new(Members::new(all, limits)), trackers }
     }
 
-    /// Takes a connection from the first upstream that can be reached.
+    /// Begins to look at all upstreams, until this is dropped or closed; done when each was looked
+    /// at once.
+    ///
+    /// Not cancel-safe: the trackers go on.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up as configured.
+    pub async fn track(&self, config: &UpstreamConfig) -> Result<(), TlsSetupError> {
+        let mut looks = Vec::new();
+        for (index, member) in self.members.iter().enumerate() {
+            let (first, looked) = oneshot::channel();
+            let tracker = Tracker {
+                members: Arc::clone(&self.members),
+                index,
+                connector: ControlConnector::new(config, member.address())?,
+                config: config.tracking.clone(),
+                first: Some(first),
+            };
+            self.trackers().spawn(tracker.run());
+            looks.push(looked);
+        }
+        // Each ends within the limits on connecting and answering.
+        futures::future::join_all(looks).await;
+        Ok(())
+    }
+
+    /// Takes a connection for a read that may be of any age within the limits on lag.
     ///
     /// Cancel-safe: nothing is taken when dropped.
     ///
     /// # Errors
     /// When all connections stay in use, or no upstream can be reached.
     pub async fn acquire(&self) -> Result<Lease, AcquireError> {
-        for upstream in self.preferred.iter().filter(|upstream| upstream.is_up()) {
-            match upstream.acquire().await {
-                Err(AcquireError::Connect(error)) => {
-                    let address = upstream.connector().address();
-                    tracing::warn!(%address, %error, "replica cannot be reached");
-                }
-                outcome => return outcome,
-            }
+        match self.take_from_replicas(Lsn::ZERO).await {
+            Some(outcome) => outcome,
+            None => self.take_from_last_primary().await,
         }
-        self.primary.acquire().await
     }
 
-    /// The primary.
+    /// Takes a connection for a read that must reflect everything up to `floor`, waiting at most
+    /// `wait_max` for a replica to replay as much.
+    ///
+    /// Ready at once when a replica is at the floor and has a connection free. Cancel-safe: nothing
+    /// is taken when dropped.
+    ///
+    /// # Errors
+    /// When all connections stay in use, or no upstream can be reached.
+    pub async fn acquire_read(
+        &self,
+        floor: Lsn,
+        wait_max: Duration,
+    ) -> Result<Acquired, AcquireError> {
+        if floor > Lsn::ZERO {
+            self.members.on_floor();
+        }
+        if let Some(outcome) = self.take_from_replicas(floor).await {
+            return outcome.map(|lease| Acquired { lease, served: Served::Replica });
+        }
+        if floor == Lsn::ZERO || !self.members.has_replica() {
+            let lease = self.take_from_last_primary().await?;
+            return Ok(Acquired { lease, served: Served::Primary });
+        }
+        // Boxed: most reads do not come here, and all would have the room for it.
+        if let Some(outcome) = Box::pin(self.wait_for_floor(floor, wait_max)).await {
+            return outcome.map(|lease| Acquired { lease, served: Served::ReplicaAfterWait });
+        }
+        let lease = self.take_from_last_primary().await?;
+        Ok(Acquired { lease, served: Served::PrimaryInstead })
+    }
+
+    /// Takes a connection to the primary, waiting at most `wait_max` for there to be one.
+    ///
+    /// Ready at once when there is, and has a connection free. Cancel-safe: nothing is taken when
+    /// dropped.
+    ///
+    /// # Errors
+    /// - all connections stay in use;
+    /// - the primary refuses a new one;
+    /// - none of the upstreams became the primary in time.
+    pub async fn acquire_primary(&self, wait_max: Duration) -> Result<Lease, AcquireError> {
+        match self.take_from_primary(wait_max).await {
+            // Boxed: most do not come here, and all would have the room for it.
+            Err(error) if error.is_absence() && self.is_tracked() => {
+                Box::pin(self.wait_for_primary(wait_max)).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The upstream of this lease said 25006 to a write although it was taken for the primary:
+    /// nothing is written there until it was looked at again, which is done now.
+    pub fn on_not_writable(&self, upstream: &Upstream) {
+        let is_it = |member: &Member| member.pool.is_same(upstream);
+        if let Some(index) = self.members.iter().position(is_it).filter(|_| self.is_tracked()) {
+            self.members.on_not_writable(index);
+        }
+    }
+
+    /// Has every upstream looked at now: a connection to one broke.
+    pub fn look_now(&self) {
+        self.members.look_at_all();
+    }
+
+    /// The floors that sessions share.
     #[must_use]
-    pub const fn primary(&self) -> &Upstream {
-        &self.primary
+    pub fn floors(&self) -> &Floors {
+        &self.members.floors
     }
 
-    /// All of them.
+    /// A commit was acknowledged to its client.
+    pub fn on_commit(&self, commit: Commit) {
+        self.members.on_commit(commit);
+    }
+
+    /// The commits that failovers have lost since the start, oldest first and at most the last
+    /// thousand, and how many there were.
+    #[must_use]
+    pub fn lost_commits(&self) -> (Vec<LostCommit>, u64) {
+        self.members.lost_commits()
+    }
+
+    /// The primary, or who was it last.
+    #[must_use]
+    pub fn primary(&self) -> &Upstream {
+        &self.members.last_primary().pool
+    }
+
+    /// Whether there is a primary now, as far as is known.
+    #[must_use]
+    pub fn has_primary(&self) -> bool {
+        self.members.primary().is_some()
+    }
+
+    /// All of them, the configured primary last.
     pub fn iter(&self) -> impl Iterator<Item = &Upstream> {
-        self.preferred.iter().chain([&self.primary])
+        let replicas = self.members.iter().skip(1).chain(self.members.iter().take(1));
+        replicas.map(|member| &member.pool)
+    }
+
+    /// What is known of each, in the order of [`Self::iter`].
+    #[must_use]
+    pub fn overviews(&self) -> Vec<Overview> {
+        let count = self.members.iter().count();
+        (1..count).chain([0]).filter_map(|index| self.members.overview(index)).collect()
+    }
+
+    /// All that is alarming now. A place in it counts the configured primary as 0.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.members.alarms()
     }
 
     /// Closes idle connections that are past their time. To be called now and then.
@@ -54,8 +239,100 @@ impl Upstreams {
         self.iter().for_each(Upstream::close_expired);
     }
 
-    /// Closes all pools; connections in use close when they are given up.
+    /// Closes all pools and stops looking; connections in use close when they are given up.
     pub fn close(&self) {
+        self.trackers().abort_all();
         self.iter().for_each(Upstream::close);
+    }
+
+    /// A connection to a replica at the floor; `None` when there is no such replica that can be
+    /// reached.
+    async fn take_from_replicas(&self, floor: Lsn) -> Option<Result<Lease, AcquireError>> {
+        let mut excluded = 0;
+        while let Some(member) = self.members.choose_replica(floor, excluded) {
+            match member.pool.acquire().await {
+                Err(AcquireError::Connect(error)) => {
+                    tracing::warn!(address = %member.address(), %error, "replica cannot be reached");
+                    member.look_now.notify_one();
+                    // One that has no bit is out by itself: its pool knows that it is down.
+                    let bit = self.members.index_of(member).and_then(|n| u32::try_from(n).ok());
+                    excluded |= bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0);
+                }
+                outcome => return Some(outcome),
+            }
+        }
+        None
+    }
+
+    async fn take_from_primary(&self, wait_max: Duration) -> Result<Lease, AcquireError> {
+        let Some(primary) = self.members.primary() else {
+            return Err(AcquireError::NoPrimary { waited: wait_max });
+        };
+        let outcome = primary.pool.acquire().await;
+        if outcome.as_ref().is_err_and(AcquireError::is_absence) {
+            primary.look_now.notify_one();
+        }
+        outcome
+    }
+
+    async fn wait_for_primary(&self, wait_max: Duration) -> Result<Lease, AcquireError> {
+        let waiting = self.members.wait();
+        let deadline = Instant::now() + wait_max;
+        self.members.look_at_all();
+        loop {
+            let changed = waiting.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let failure = match self.take_from_primary(wait_max).await {
+                Err(error) if error.is_absence() => error,
+                outcome => return outcome,
+            };
+            if timeout_at(deadline, changed).await.is_err() {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// The primary, for a read. When there is none, who was it last may still have connections.
+    async fn take_from_last_primary(&self) -> Result<Lease, AcquireError> {
+        let member = self.members.last_primary();
+        if self.members.primary().is_none() && !member.may_still_serve() {
+            return Err(AcquireError::NoPrimary { waited: Duration::ZERO });
+        }
+        member.pool.acquire().await
+    }
+
+    /// Waits for a replica to reach the floor; `None` when none has in time.
+    async fn wait_for_floor(
+        &self,
+        floor: Lsn,
+        wait_max: Duration,
+    ) -> Option<Result<Lease, AcquireError>> {
+        let waiting = self.members.wait();
+        let deadline = Instant::now() + wait_max;
+        let mut is_first = true;
+        while self.members.has_replica() {
+            let changed = waiting.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            // Between the last look and `enable` one may have come.
+            if let Some(outcome) = self.take_from_replicas(floor).await {
+                return Some(outcome);
+            }
+            if is_first {
+                is_first = false;
+                self.members.iter().for_each(|member| member.poll_now.notify_one());
+            }
+            timeout_at(deadline, changed).await.ok()?;
+        }
+        None
+    }
+
+    fn is_tracked(&self) -> bool {
+        !self.trackers().is_empty()
+    }
+
+    fn trackers(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+        self.trackers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,6 +19,7 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("src/error.rs", "docs/operations.md"),
     ("src/session/pins.rs", "docs/operations.md"),
     ("src/sql/refusal.rs", "docs/operations.md"),
+    ("src/topology/standing.rs", "docs/operations.md"),
 ];
 
 #[test]

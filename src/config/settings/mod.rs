@@ -14,7 +14,9 @@ use crate::secret::Secret;
 use crate::server::config::{AuthConfig, ServerConfig};
 use crate::session::config::SessionConfig;
 use crate::telemetry::log::LogConfig;
-use crate::upstream::config::{Address, PoolConfig, RootCertificates, SslMode, UpstreamConfig};
+use crate::upstream::config::{
+    Address, PoolConfig, RootCertificates, SslMode, TrackingConfig, UpstreamConfig,
+};
 
 /// One setting.
 #[derive(Debug)]
@@ -118,6 +120,7 @@ impl Draft {
             connect_timeout: Duration::ZERO,
             keepalive: None,
             catalog_refresh: Duration::ZERO,
+            tracking: TrackingConfig::default(),
         };
         let cache = cache::Config {
             ttl: Duration::ZERO,

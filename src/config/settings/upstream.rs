@@ -80,10 +80,39 @@ pub(super) const UPSTREAM: &[Setting] = &[
         "REPLICAS",
         "",
         "Hot standbys of the server as `host:port`, with commas between them; preferred for \
-         reads. The port may be left out when it is `UPSTREAM_PORT`.",
+         reads. The port may be left out when it is `UPSTREAM_PORT`. `host:port?weight=2` gets \
+         twice as much as others.",
         |draft, text| {
-            let replicas = values::addresses(text, draft.config.upstream.primary.port);
+            let replicas = values::replicas(text, draft.config.upstream.primary.port);
             put(&mut draft.config.upstream.replicas, replicas)
+        },
+    ),
+    Setting::new(
+        "REPLICA_LAG_MAX_BYTES",
+        "64MiB",
+        "How much of the log a replica may be behind the primary and still serve; 0 for any.",
+        |draft, text| {
+            let most = values::bytes(text, 0..=1 << 40)?;
+            let most = u64::try_from(most).ok().filter(|most| *most > 0);
+            put(&mut draft.config.upstream.tracking.limits.lag_bytes_max, Ok(most))
+        },
+    ),
+    Setting::new(
+        "REPLICA_LAG_MAX_MS",
+        "30000",
+        "How long a replica may be behind the primary and still serve; 0 for ever.",
+        |draft, text| {
+            let most = values::whole(text, 0..=2_147_483_647)?;
+            let most = Some(most).filter(|most| *most > 0);
+            put(&mut draft.config.upstream.tracking.limits.lag_ms_max, Ok(most))
+        },
+    ),
+    Setting::new(
+        "PROBE_INTERVAL_MS",
+        "1000",
+        "How often each server is asked who and where it is, when there are `REPLICAS`.",
+        |draft, text| {
+            put(&mut draft.config.upstream.tracking.probe_interval, values::millis(text, 10))
         },
     ),
     Setting::new(

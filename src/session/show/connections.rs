@@ -8,6 +8,8 @@ use super::utc::utc;
 use super::{Shared, View, cell};
 use crate::session::control::Control;
 use crate::session::seen::Place;
+use crate::upstream::members::Overview;
+use crate::upstream::pool::Upstream;
 use crate::upstream::seen::ConnectionSeen;
 use crate::wire::backend::{Column, Row};
 
@@ -66,6 +68,14 @@ pub(super) fn upstream_columns() -> Vec<Column> {
     let mut columns = vec![Column::text("upstream")];
     columns
         .extend(["open", "idle", "acquires", "releases", "connects", "closes"].map(Column::number));
+    columns.extend([
+        Column::text("standing"),
+        Column::number("timeline"),
+        Column::text("lsn"),
+        Column::number("lag_bytes"),
+        Column::number("lag_ms"),
+        Column::number("weight"),
+    ]);
     columns
 }
 
@@ -219,15 +229,27 @@ pub(super) fn list_rows(shared: &Shared) -> Vec<Row> {
 
 /// One row an upstream, replicas first.
 pub(super) fn upstream_rows(shared: &Shared) -> Vec<Row> {
-    let row = |upstream: &crate::upstream::pool::Upstream| {
+    let row = |(upstream, overview): (&Upstream, Overview)| {
         let (open, idle) = upstream.open_and_idle();
         let counts = upstream.counts();
         let numbers = [counts.acquires, counts.releases, counts.connects, counts.closes];
         let mut row = vec![cell(upstream.connector().address()), cell(open), cell(idle)];
         row.extend(numbers.map(cell));
+        let seen = overview.sight.seen();
+        let is_replica = seen.is_some_and(|seen| seen.is_in_recovery);
+        let lag = Some(overview.lag).filter(|_| is_replica);
+        row.extend([
+            cell(overview.standing.label()),
+            seen.and_then(|seen| seen.timeline).and_then(cell),
+            // A replica's is asked for more often than the rest.
+            seen.map(|seen| if is_replica { overview.replayed } else { seen.lsn }).and_then(cell),
+            lag.and_then(|lag| cell(lag.bytes)),
+            lag.and_then(|lag| cell(lag.ms)),
+            cell(overview.weight),
+        ]);
         row
     };
-    shared.upstreams.iter().map(row).collect()
+    shared.upstreams.iter().zip(shared.upstreams.overviews()).map(row).collect()
 }
 
 fn connections(shared: &Shared) -> Vec<Arc<ConnectionSeen>> {

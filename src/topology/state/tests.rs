@@ -12,6 +12,7 @@ fn sight(text: &str) -> Sight {
     Sight::Seen(Sighting {
         is_in_recovery: kind != "p",
         lsn: Lsn::from_u64(lsn.parse().unwrap()),
+        started_at_us: 0,
         timeline: Some(timeline.parse().unwrap()),
         system: Some(if kind == "x" { 666 } else { 1 }),
         promoted_at: None,
@@ -51,7 +52,8 @@ fn every_rule() {
         (&["p1@90 s1@90 s1@90"], "primary serving serving"),
         // Roles are what is seen, not what is configured.
         (&["s1@90 p1@90 s1@90"], "serving primary serving"),
-        (&["? p1@90 s1@90"], "second_primary primary serving"),
+        (&["? p1@90 -"], "primary serving away"),
+        (&["? p1@90 s1@90", "s1@90 ? ?"], "serving primary serving"),
         // Down.
         (&["p1@90 - s1@90"], "primary away serving"),
         (&["- s1@90 s1@90"], "away serving serving ! NoPrimary"),
@@ -60,6 +62,8 @@ fn every_rule() {
         // Of another cluster: whatever it says of itself.
         (&["p1@90 x1@90 s1@90"], "primary other_system serving ! OtherSystem(1)"),
         (&["- s1@90 x1@90"], "away serving other_system ! NoPrimary ! OtherSystem(2)"),
+        // … also when it is looked at first, and has more timelines behind it.
+        (&["? x9@90 s1@90", "p1@90 ? ?"], "primary other_system serving ! OtherSystem(1)"),
         (
             &["p1@90 s1@90 s1@90", "x9@90 ? ?"],
             "other_system serving serving ! NoPrimary ! OtherSystem(0)",
@@ -89,6 +93,13 @@ fn every_rule() {
             &["p1@90 s1@90 s1@90", "- p2@91 s2@91", "p1@999 - ?"],
             "second_primary away proving ! OldPrimary(0) ! NoPrimary",
         ),
+        // … and while all who were on the new timeline are away.
+        (
+            &["p1@90 s1@90 s1@90", "- p2@91 s2@91", "p1@999 - -"],
+            "second_primary away away ! OldPrimary(0) ! NoPrimary",
+        ),
+        // Who follows the new primary is behind that one alone, wherever the old one was.
+        (&["p1@90 s1@90 s1@90", "p1@300 ? ?", "- p2@91 s2@91"], "away primary proving"),
         // … and as its standby.
         (&["p1@90 s1@90 s1@90", "- p2@91 s2@91", "s2@91 ? ?"], "proving primary proving"),
         // Two on one timeline, a standby started without its signal file: who was it stays it.
@@ -105,7 +116,7 @@ fn every_rule() {
 
 #[test]
 fn a_replica_that_was_left_out_comes_back_after_three_good_probes_in_a_row() {
-    for trouble in ["-", "x1@90", "s0@90", "s1@0"] {
+    for trouble in ["-", "x1@90", "s1@0"] {
         let (mut state, _) = play(&["p1@190 s1@190 s1@190", &format!("? {trouble} ?")]);
         let mut look = |text| state.on_sight(1, sight(text), 9_000).standings[1].label();
 
@@ -188,6 +199,18 @@ fn a_new_timeline_is_told_once_with_where_it_begins() {
         assert_eq!(told, Some(NewTimeline { timeline: 2, began_at: Lsn::from_u64(began_at) }));
         assert_eq!(state.on_sight(1, promoted(promoted_at), 4_000).new_timeline, None);
     }
+}
+
+#[test]
+fn a_timeline_that_was_followed_counts_until_the_server_is_started_again() {
+    let (mut state, _) = play(&["p1@90 s1@90 s1@90", "- p2@91 s2@91", "? ? s2@91", "? ? s2@91"]);
+    let Sight::Seen(told) = sight("s1@91") else { unreachable!() };
+    let mut look = |started_at_us| {
+        let seen = Sighting { started_at_us, ..told };
+        state.on_sight(2, Sight::Seen(seen), 9_000).standings[2].label()
+    };
+    assert_eq!([look(0), look(0)], ["serving"; 2]);
+    assert_eq!(look(1), "old_timeline");
 }
 
 #[test]

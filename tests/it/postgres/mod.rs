@@ -19,6 +19,7 @@ mod programs;
 mod read_only;
 mod settings;
 mod timeouts;
+mod topology;
 mod types;
 
 use crate::support::gateway::Gateway;

@@ -7,6 +7,7 @@
 //!   sources    the project's own files
 //!   messages   messages built and taken apart         wire       one end of a conversation
 //!   served     the program in front of a real server, and what it says of itself
+//!   replication  a real primary with two standbys, and the gateway's view of them
 //!   world      the gateway's sessions over pipes, between clients and scripted servers
 //! ```
 
@@ -17,6 +18,7 @@ pub(crate) mod files;
 pub(crate) mod gateway;
 pub(crate) mod messages;
 pub(crate) mod postgres;
+pub(crate) mod replication;
 pub(crate) mod scripted;
 pub(crate) mod served;
 pub(crate) mod sources;

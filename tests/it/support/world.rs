@@ -19,7 +19,9 @@ use pgsluice::session::startup::Arrival;
 use pgsluice::session::stats;
 use pgsluice::session::{Session, Shared};
 use pgsluice::sql::analyze::{self, Analyzer};
-use pgsluice::upstream::config::{Address, PoolConfig, RootCertificates, SslMode, UpstreamConfig};
+use pgsluice::upstream::config::{
+    Address, PoolConfig, RootCertificates, SslMode, TrackingConfig, UpstreamConfig,
+};
 use pgsluice::upstream::connect::{Connector, Dial};
 use pgsluice::upstream::parameters::Parameters;
 use pgsluice::upstream::pool::{Counts, Upstream};
@@ -251,6 +253,7 @@ fn share(limits: &Limits, dialled: mpsc::Sender<DuplexStream>) -> Shared {
         connect_timeout: limits.connect_timeout,
         keepalive: None,
         catalog_refresh: Duration::from_mins(1),
+        tracking: TrackingConfig::default(),
     };
     let prepared_max = limits.pool.prepared_max;
     let connector = Connector::new(&config, primary, prepared_max, Dial::Memory(dialled));
@@ -263,7 +266,7 @@ fn share(limits: &Limits, dialled: mpsc::Sender<DuplexStream>) -> Shared {
         role: ROLE.to_owned(),
         analyzer: Analyzer::new(analyze::Config::default()),
         cache: Cache::new(limits.cache),
-        upstreams: Upstreams::new(Vec::new(), pool.expect("a pool")),
+        upstreams: Upstreams::new(Vec::new(), pool.expect("a pool"), config.tracking.limits),
         catalog: None,
         interner: Interner::default(),
         registry: Arc::new(Registry::default()),

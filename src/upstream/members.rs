@@ -1,0 +1,356 @@
+//! All upstreams and what is known of them: written by their trackers, read by sessions without a
+//! lock.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+
+use super::config::Address;
+use super::pool::Upstream;
+use crate::freshness::floors::Floors;
+use crate::freshness::losses::{Commit, LossLedger, LostCommit};
+use crate::lsn::{AtomicLsn, Lsn};
+use crate::topology::choose::{Candidate, choose};
+use crate::topology::standing::{Absence, Alarm, Decision, NewTimeline, Standing};
+use crate::topology::state::{Lag, State};
+use crate::topology::{Limits, Sight};
+
+/// The upstreams, the configured primary first.
+pub(super) struct Members {
+    all: Box<[Member]>,
+    /// The primary's place; [`NONE`] when there is none.
+    primary: AtomicUsize,
+    /// The last primary's place.
+    last_primary: AtomicUsize,
+    /// Where the choice among equals begins.
+    turn: AtomicUsize,
+    /// How many reads and writes wait for a change here.
+    waiters: AtomicU32,
+    changed: Notify,
+    pub(super) floors: Floors,
+    /// A lock, as the trackers take turns; held for a decision, never by a session's statement.
+    known: Mutex<Known>,
+    /// A lock, as all sessions share it; held for one commit's entry.
+    losses: Mutex<LossLedger>,
+    epoch: Instant,
+}
+
+/// One upstream.
+pub(super) struct Member {
+    pub(super) pool: Upstream,
+    weight: u32,
+    /// A place in [`Standing::ALL`].
+    standing: AtomicUsize,
+    is_in_recovery: AtomicBool,
+    /// What a standby has replayed; rises while one control connection lasts.
+    pub(super) replayed: AtomicLsn,
+    /// Whether a read has had a floor lately.
+    is_wanted: AtomicBool,
+    /// Its tracker is to probe it at once.
+    pub(super) look_now: Notify,
+    /// Its tracker is to ask for its position at once.
+    pub(super) poll_now: Notify,
+}
+
+struct Known {
+    state: State,
+    alarms: Vec<Alarm>,
+}
+
+/// What is known of one upstream, for those who ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Overview {
+    /// What it may be used for.
+    pub standing: Standing,
+    /// How it appeared when it was last looked at.
+    pub sight: Sight,
+    /// What it has replayed, as known now; on a primary zero or what it had as a standby.
+    pub replayed: Lsn,
+    /// How far behind it was when it was last looked at.
+    pub lag: Lag,
+    /// Its share of the reads.
+    pub weight: u32,
+}
+
+/// No upstream's place.
+const NONE: usize = usize::MAX;
+
+/// How many commits are remembered to tell which were lost: about 100 bytes each.
+const COMMITS_MAX: usize = 100_000;
+
+impl Members {
+    pub(super) fn new(pools: Vec<(Upstream, u32)>, limits: Limits) -> Self {
+        let state = State::new(pools.len(), limits);
+        let member = |(pool, weight): (Upstream, u32)| Member {
+            pool,
+            weight: weight.max(1),
+            standing: AtomicUsize::new(0),
+            is_in_recovery: AtomicBool::new(false),
+            replayed: AtomicLsn::default(),
+            is_wanted: AtomicBool::new(false),
+            look_now: Notify::new(),
+            poll_now: Notify::new(),
+        };
+        let members = Self {
+            all: pools.into_iter().map(member).collect(),
+            primary: AtomicUsize::new(0),
+            last_primary: AtomicUsize::new(0),
+            turn: AtomicUsize::new(0),
+            waiters: AtomicU32::new(0),
+            changed: Notify::new(),
+            floors: Floors::default(),
+            known: Mutex::new(Known { state, alarms: Vec::new() }),
+            losses: Mutex::new(LossLedger::new(COMMITS_MAX)),
+            epoch: Instant::now(),
+        };
+        // Believed until it is seen: the first is the primary, the others may serve.
+        for member in members.all.iter().skip(1) {
+            member.set_standing(Standing::Serving);
+        }
+        members
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&Member> {
+        self.all.get(index)
+    }
+
+    /// All of them, the configured primary first.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Member> {
+        self.all.iter()
+    }
+
+    /// The primary, if there is one.
+    pub(super) fn primary(&self) -> Option<&Member> {
+        self.all.get(self.primary.load(Ordering::Acquire))
+    }
+
+    /// The primary, or else who was it last.
+    pub(super) fn last_primary(&self) -> &Member {
+        let last = self.all.get(self.last_primary.load(Ordering::Acquire));
+        // There is always a first one: it is an argument of its own wherever members are made.
+        #[expect(clippy::indexing_slicing, reason = "the list is never empty")]
+        last.unwrap_or(&self.all[0])
+    }
+
+    /// The replica that a read with this floor goes to; `excluded` has a bit for each that not.
+    pub(super) fn choose_replica(&self, floor: Lsn, excluded: u64) -> Option<&Member> {
+        let is_excluded = |index: usize| index < 64 && excluded & (1 << index) != 0;
+        let candidates = self.all.iter().enumerate().map(|(index, member)| Candidate {
+            is_serving: member.is_serving() && !is_excluded(index) && member.pool.is_up(),
+            replayed: member.replayed.load(),
+            outstanding: member.pool.outstanding(),
+            weight: member.weight,
+        });
+        let turn = match self.all.len() {
+            // The primary and one replica: there is nothing to choose.
+            0..=2 => 0,
+            _ => self.turn.fetch_add(1, Ordering::Relaxed),
+        };
+        choose(candidates, floor, turn).and_then(|index| self.all.get(index))
+    }
+
+    pub(super) fn index_of(&self, member: &Member) -> Option<usize> {
+        self.all.iter().position(|other| std::ptr::eq(other, member))
+    }
+
+    /// Whether any replica is in service, whatever it has replayed.
+    pub(super) fn has_replica(&self) -> bool {
+        self.all.iter().any(Member::is_serving)
+    }
+
+    /// A read with a floor has come by: positions are wanted.
+    pub(super) fn on_floor(&self) {
+        for member in &self.all {
+            // A load first: mostly it is set already, and a store would take the cache line.
+            if !member.is_wanted.load(Ordering::Relaxed) {
+                member.is_wanted.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Counts a wait for as long as the guard lives.
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        self.waiters.fetch_add(1, Ordering::Relaxed);
+        Waiting(self)
+    }
+
+    pub(super) fn has_waiters(&self) -> bool {
+        self.waiters.load(Ordering::Relaxed) > 0
+    }
+
+    /// A replica has replayed more.
+    pub(super) fn on_progress(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// An upstream was looked at; `why` is told when it is away.
+    pub(super) fn on_sight(&self, index: usize, sight: Sight, why: &dyn Display) {
+        let now_ms = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut known = self.known();
+        if let (Some(member), Sight::Seen(seen)) = (self.all.get(index), sight) {
+            member.is_in_recovery.store(seen.is_in_recovery, Ordering::Relaxed);
+        }
+        let decision = known.state.on_sight(index, sight, now_ms);
+        self.publish(&mut known, decision, why);
+    }
+
+    /// An upstream refused a write as not writable: it is no primary until it was looked at again.
+    pub(super) fn on_not_writable(&self, index: usize) {
+        let mut known = self.known();
+        let decision = known.state.on_not_writable(index);
+        self.publish(&mut known, decision, &"a write was refused there");
+        drop(known);
+        self.look_at_all();
+    }
+
+    /// Has every upstream looked at now.
+    pub(super) fn look_at_all(&self) {
+        self.all.iter().for_each(|member| member.look_now.notify_one());
+    }
+
+    pub(super) fn on_commit(&self, commit: Commit) {
+        self.losses().on_commit(commit);
+    }
+
+    pub(super) fn lost_commits(&self) -> (Vec<LostCommit>, u64) {
+        let losses = self.losses();
+        (losses.lost().cloned().collect(), losses.lost_total())
+    }
+
+    pub(super) fn overview(&self, index: usize) -> Option<Overview> {
+        let member = self.all.get(index)?;
+        let known = self.known();
+        Some(Overview {
+            standing: member.standing(),
+            sight: known.state.sight(index),
+            replayed: member.replayed.load(),
+            lag: known.state.lag(index),
+            weight: member.weight,
+        })
+    }
+
+    pub(super) fn alarms(&self) -> Vec<Alarm> {
+        self.known().alarms.clone()
+    }
+
+    /// Lets sessions see what was decided, and logs what is new about it.
+    ///
+    /// The lock is held meanwhile, so that decisions are seen in their order.
+    fn publish(&self, known: &mut Known, decision: Decision, why: &dyn Display) {
+        let before = self.primary.load(Ordering::Acquire);
+        let primary = decision.primary.unwrap_or(NONE);
+        if primary != before {
+            // Nobody writes between the two.
+            self.primary.store(NONE, Ordering::Release);
+        }
+        if let Some(new) = decision.new_timeline {
+            self.on_new_timeline(new);
+        }
+        for (member, standing) in self.all.iter().zip(&decision.standings) {
+            let last = member.set_standing(*standing);
+            if last != *standing {
+                let (standing, last) = (standing.label(), last.label());
+                tracing::info!(address = %member.address(), standing, last, %why, "upstream");
+            }
+        }
+        self.primary.store(primary, Ordering::Release);
+        if primary != NONE {
+            self.last_primary.store(primary, Ordering::Release);
+        }
+        for alarm in decision.alarms.iter().filter(|alarm| !known.alarms.contains(alarm)) {
+            let address = alarm.upstream().and_then(|index| self.all.get(index));
+            let address = address.map(|member| tracing::field::display(member.address()));
+            tracing::error!(address, "{alarm}");
+        }
+        for alarm in known.alarms.iter().filter(|alarm| !decision.alarms.contains(alarm)) {
+            tracing::info!("no more: {alarm}");
+        }
+        known.alarms = decision.alarms;
+        self.changed.notify_waiters();
+    }
+
+    fn on_new_timeline(&self, new: NewTimeline) {
+        let NewTimeline { timeline, began_at } = new;
+        let losses = self.losses().on_new_timeline(timeline, began_at);
+        self.floors.on_new_timeline(began_at);
+        let lost = losses.commits.len();
+        tracing::warn!(timeline, %began_at, lost, "the primary is on a new timeline");
+        for lost in losses.commits {
+            let Commit { lsn, at_ms, user, application, fingerprint } = lost.commit;
+            tracing::error!(
+                %lsn, at_ms, %user, %application,
+                fingerprint = format_args!("{fingerprint:016x}"),
+                "an acknowledged commit was lost"
+            );
+        }
+        if losses.is_incomplete {
+            tracing::error!("more commits may be lost than are remembered");
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn losses(&self) -> MutexGuard<'_, LossLedger> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Member {
+    pub(super) fn address(&self) -> &Address {
+        self.pool.connector().address()
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let place = self.standing.load(Ordering::Acquire);
+        Standing::ALL.get(place).copied().unwrap_or(Standing::Primary)
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.standing() == Standing::Serving
+    }
+
+    pub(super) fn is_in_recovery(&self) -> bool {
+        self.is_in_recovery.load(Ordering::Relaxed)
+    }
+
+    /// Whether a read may still go there when it was the primary last and none is it now: its
+    /// connections may have outlived what we heard of it, and it holds nothing that was lost.
+    pub(super) fn may_still_serve(&self) -> bool {
+        matches!(self.standing(), Standing::LeftOut(Absence::Away | Absence::Doubted))
+    }
+
+    /// Whether positions were wanted since this was asked last.
+    pub(super) fn take_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed) && self.is_wanted.swap(false, Ordering::Relaxed)
+    }
+
+    fn set_standing(&self, standing: Standing) -> Standing {
+        let place = Standing::ALL.iter().position(|other| *other == standing).unwrap_or(0);
+        let last = self.standing.swap(place, Ordering::AcqRel);
+        Standing::ALL.get(last).copied().unwrap_or(Standing::Primary)
+    }
+}
+
+/// Somebody waits for a change.
+pub(super) struct Waiting<'a>(&'a Members);
+
+impl Waiting<'_> {
+    /// Ready at the next change after this call.
+    ///
+    /// Cancel-safe.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.0.changed.notified()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
+    }
+}
