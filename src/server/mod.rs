@@ -175,7 +175,8 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
             ..analyze::Config::default()
         }),
         cache: Cache::new(settings.cache),
-        upstreams: Upstreams::new(replicas, pool(&settings.upstream.primary)?, limits),
+        upstreams: Upstreams::new(replicas, pool(&settings.upstream.primary)?, limits)
+            .map_err(|error| ServeError::Identity(error.to_string()))?,
         catalog: None,
         interner: Interner::default(),
         registry: Arc::new(Registry::default()),
@@ -194,7 +195,7 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
 /// Signs in once at each upstream. The primary must answer; a replica may be away for now.
 async fn try_upstreams(shared: &Shared) -> Result<(), ServeError> {
     info!("testing the upstream");
-    for upstream in shared.upstreams.iter() {
+    for upstream in shared.upstreams.read_pools() {
         let address = upstream.connector().address().to_string();
         match upstream.acquire().await {
             Ok(lease) => {

@@ -297,8 +297,8 @@ impl Session {
     fn on_parameter(&mut self, body: &[u8]) -> Result<(), GatewayError> {
         let Some(lease) = &mut self.link else { return Ok(()) };
         lease.parameters.on_status(body).ok_or(OUT_OF_STEP)?;
-        if let Some(setting) = lease.parameters.open_wall() {
-            tracing::error!(parent: &self.span, setting, "an upstream connection left its read-only state");
+        if let Some(setting) = lease.open_wall() {
+            tracing::error!(parent: &self.span, setting, "an upstream connection lost its guard");
             return Err(GatewayError::UpstreamOutOfStep("a guarded setting changed"));
         }
         Ok(())

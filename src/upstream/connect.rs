@@ -1,8 +1,7 @@
-//! Signing in at an upstream: TCP, TLS, SCRAM, and the settings that keep it read-only.
+//! Signing in at an upstream: TCP, TLS, SCRAM, and the settings that guard the connection.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +17,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use super::access::Access;
 use super::cancel::CancelKey;
 use super::config::{Address, SslMode, UpstreamConfig};
+pub use super::connect_error::ConnectError;
 use super::connection::Connection;
 use super::parameters::Parameters;
 use super::stream::UpstreamStream;
@@ -29,9 +30,9 @@ use crate::wire::error_response::field;
 use crate::wire::frame::{self, Frame};
 use crate::wire::frontend::{put_message, put_string};
 
-/// Makes connections to one upstream for one role and database.
+/// Makes connections to one upstream for one role and database, with one access.
 #[derive(Clone)]
-pub struct Connector(Arc<Inner>);
+pub struct Connector(Arc<Inner>, Access);
 
 struct Inner {
     address: Address,
@@ -55,64 +56,6 @@ pub enum Dial {
     Memory(mpsc::Sender<DuplexStream>),
 }
 
-/// Why no connection could be made.
-#[derive(Debug)]
-pub enum ConnectError {
-    /// The host does not resolve or does not answer.
-    Unreachable(io::Error),
-    /// Nothing came within the time limit.
-    TimedOut(Duration),
-    /// TLS is demanded and the upstream has none.
-    NoTls,
-    /// The TLS handshake failed, or the certificate is not trusted.
-    Tls(io::Error),
-    /// The upstream broke off while we signed in.
-    Lost(io::Error),
-    /// The upstream refused us, in its own words.
-    Refused {
-        /// Its SQLSTATE.
-        sqlstate: String,
-        /// Its message.
-        message: String,
-    },
-    /// The upstream wants a way of signing in that we do not speak.
-    UnknownAuthentication(i32),
-    /// The upstream would send our password in the clear.
-    ClearPassword,
-    /// The SCRAM exchange failed on the upstream's side.
-    Scram(String),
-    /// Bytes that PostgreSQL does not send here.
-    Protocol,
-    /// The session is not read-only although we asked for it.
-    NotReadOnly,
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(error) => write!(f, "cannot reach it: {error}"),
-            Self::TimedOut(limit) => write!(f, "no answer within {} ms", limit.as_millis()),
-            Self::NoTls => f.write_str("it offers no TLS, which UPSTREAM_SSLMODE demands"),
-            Self::Tls(error) => write!(f, "TLS failed: {error}"),
-            Self::Lost(error) => write!(f, "it broke off: {error}"),
-            Self::Refused { sqlstate, message } => {
-                write!(f, "it refused us: {message} ({sqlstate})")
-            }
-            Self::UnknownAuthentication(code) => {
-                write!(f, "it asks for authentication method {code}, which is not supported")
-            }
-            Self::ClearPassword => {
-                f.write_str("it asks for the password in the clear and the connection has no TLS")
-            }
-            Self::Scram(why) => write!(f, "SCRAM failed: {why}"),
-            Self::Protocol => f.write_str("it does not speak PostgreSQL's protocol"),
-            Self::NotReadOnly => f.write_str("it did not accept default_transaction_read_only=on"),
-        }
-    }
-}
-
-impl std::error::Error for ConnectError {}
-
 /// A start-up reply's body, in bytes; PostgreSQL's longest is an error message.
 const STARTUP_BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -120,7 +63,7 @@ const STARTUP_BODY_BYTES_MAX: usize = 64 << 10;
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Connector {
-    /// A connector to `address` with what `config` says of signing in.
+    /// A connector to `address` with what `config` says of signing in, for reads alone.
     ///
     /// # Errors
     /// When TLS cannot be set up as configured.
@@ -130,7 +73,7 @@ impl Connector {
         prepared_max: usize,
         dial: Dial,
     ) -> Result<Self, TlsSetupError> {
-        Ok(Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             address,
             dial,
             sslmode: config.sslmode,
@@ -141,7 +84,20 @@ impl Connector {
             timeout: config.connect_timeout,
             keepalive: config.keepalive,
             prepared_max,
-        })))
+        });
+        Ok(Self(inner, Access::ReadOnly))
+    }
+
+    /// The same with another access.
+    #[must_use]
+    pub fn with_access(&self, access: Access) -> Self {
+        Self(Arc::clone(&self.0), access)
+    }
+
+    /// What its connections may do.
+    #[must_use]
+    pub const fn access(&self) -> Access {
+        self.1
     }
 
     /// Where it connects to.
@@ -254,11 +210,14 @@ impl Connector {
             ("user", self.0.user.as_str()),
             ("database", self.0.database.as_str()),
             ("client_encoding", "UTF8"),
-            ("default_transaction_read_only", "on"),
             ("standard_conforming_strings", "on"),
             ("backslash_quote", "safe_encoding"),
         ];
-        for (name, value) in parameters {
+        let read_only = match self.1 {
+            Access::ReadOnly => Some(("default_transaction_read_only", "on")),
+            Access::ReadWrite => None,
+        };
+        for (name, value) in parameters.into_iter().chain(read_only) {
             put_string(&mut packet, name.as_bytes());
             put_string(&mut packet, value.as_bytes());
         }
@@ -293,9 +252,9 @@ impl Connector {
                 _ => return Err(ConnectError::Protocol),
             }
         }
-        match parameters.open_wall() {
+        match parameters.open_wall(self.1) {
             None => Ok(Connection::new(handshake.stream, key, parameters, self.0.prepared_max)),
-            Some(_) => Err(ConnectError::NotReadOnly),
+            Some(setting) => Err(ConnectError::OpenWall(setting)),
         }
     }
 }

@@ -10,6 +10,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
+use super::access::Access;
 use super::cancel::CancelKey;
 use super::parameters::Parameters;
 use super::prepared::PreparedOnConnection;
@@ -50,6 +51,8 @@ pub struct Connection {
     pub created: Instant,
     /// Its place among those that can be seen; a pool's connections have one.
     pub listed: Option<Listed>,
+    /// How often its pool had called all connections in when it was begun.
+    pub(super) generation: u64,
 }
 
 impl Connection {
@@ -75,6 +78,7 @@ impl Connection {
             is_tainted: false,
             created: Instant::now(),
             listed: None,
+            generation: 0,
         }
     }
 
@@ -109,6 +113,18 @@ impl Connection {
             },
         })
         .await
+    }
+
+    /// What it may do.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.key.connector.access()
+    }
+
+    /// The setting that guards it and is not as the gateway set it.
+    #[must_use]
+    pub fn open_wall(&self) -> Option<&'static str> {
+        self.parameters.open_wall(self.access())
     }
 
     /// Its ends.
@@ -233,7 +249,7 @@ impl Connection {
                     (b'S', body) => drop(self.parameters.on_status(body)),
                     (b'Z', &[status]) => {
                         self.status = status;
-                        self.is_tainted |= self.parameters.open_wall().is_some();
+                        self.is_tainted |= self.open_wall().is_some();
                         return Ok(());
                     }
                     _ => {}
@@ -279,11 +295,8 @@ impl Connection {
             match frame.tag {
                 b'S' => {
                     self.parameters.on_status(&frame.body)?;
-                    if let Some(setting) = self.parameters.open_wall() {
-                        tracing::error!(
-                            setting,
-                            "an idle upstream connection left its read-only state"
-                        );
+                    if let Some(setting) = self.open_wall() {
+                        tracing::error!(setting, "an idle upstream connection lost its guard");
                         return None;
                     }
                 }

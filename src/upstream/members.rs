@@ -1,21 +1,22 @@
-//! All upstreams and what is known of them: written by their trackers, read by sessions without a
-//! lock.
+//! All upstreams and what is known of them together: written by their trackers, read by sessions
+//! without a lock.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use deadpool::managed::BuildError;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-use super::config::Address;
+use super::member::Member;
 use super::pool::Upstream;
 use crate::freshness::floors::Floors;
 use crate::freshness::losses::{Commit, LossLedger, LostCommit};
-use crate::lsn::{AtomicLsn, Lsn};
+use crate::lsn::Lsn;
 use crate::topology::choose::{Candidate, choose};
-use crate::topology::standing::{Absence, Alarm, Decision, NewTimeline, Standing};
+use crate::topology::standing::{Alarm, Decision, NewTimeline, Standing};
 use crate::topology::state::{Lag, State};
 use crate::topology::{Limits, Sight};
 
@@ -37,23 +38,6 @@ pub(super) struct Members {
     /// A lock, as all sessions share it; held for one commit's entry.
     losses: Mutex<LossLedger>,
     epoch: Instant,
-}
-
-/// One upstream.
-pub(super) struct Member {
-    pub(super) pool: Upstream,
-    weight: u32,
-    /// A place in [`Standing::ALL`].
-    standing: AtomicUsize,
-    is_in_recovery: AtomicBool,
-    /// What a standby has replayed; rises while one control connection lasts.
-    pub(super) replayed: AtomicLsn,
-    /// Whether a read has had a floor lately.
-    is_wanted: AtomicBool,
-    /// Its tracker is to probe it at once.
-    pub(super) look_now: Notify,
-    /// Its tracker is to ask for its position at once.
-    pub(super) poll_now: Notify,
 }
 
 struct Known {
@@ -83,20 +67,10 @@ const NONE: usize = usize::MAX;
 const COMMITS_MAX: usize = 100_000;
 
 impl Members {
-    pub(super) fn new(pools: Vec<(Upstream, u32)>, limits: Limits) -> Self {
+    pub(super) fn new(pools: Vec<(Upstream, u32)>, limits: Limits) -> Result<Self, BuildError> {
         let state = State::new(pools.len(), limits);
-        let member = |(pool, weight): (Upstream, u32)| Member {
-            pool,
-            weight: weight.max(1),
-            standing: AtomicUsize::new(0),
-            is_in_recovery: AtomicBool::new(false),
-            replayed: AtomicLsn::default(),
-            is_wanted: AtomicBool::new(false),
-            look_now: Notify::new(),
-            poll_now: Notify::new(),
-        };
         let members = Self {
-            all: pools.into_iter().map(member).collect(),
+            all: pools.into_iter().map(Member::new).collect::<Result<_, _>>()?,
             primary: AtomicUsize::new(0),
             last_primary: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
@@ -111,7 +85,7 @@ impl Members {
         for member in members.all.iter().skip(1) {
             member.set_standing(Standing::Serving);
         }
-        members
+        Ok(members)
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Member> {
@@ -143,7 +117,7 @@ impl Members {
             is_serving: member.is_serving() && !is_excluded(index) && member.pool.is_up(),
             replayed: member.replayed.load(),
             outstanding: member.pool.outstanding(),
-            weight: member.weight,
+            weight: member.weight(),
         });
         let turn = match self.all.len() {
             // The primary and one replica: there is nothing to choose.
@@ -165,10 +139,7 @@ impl Members {
     /// A read with a floor has come by: positions are wanted.
     pub(super) fn on_floor(&self) {
         for member in &self.all {
-            // A load first: mostly it is set already, and a store would take the cache line.
-            if !member.is_wanted.load(Ordering::Relaxed) {
-                member.is_wanted.store(true, Ordering::Relaxed);
-            }
+            member.on_wanted();
         }
     }
 
@@ -182,6 +153,18 @@ impl Members {
         self.waiters.load(Ordering::Relaxed) > 0
     }
 
+    /// Ready at the next change after this call, of whatever kind.
+    ///
+    /// Cancel-safe.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Whether this one is the primary.
+    pub(super) fn is_primary(&self, member: &Member) -> bool {
+        self.primary().is_some_and(|primary| std::ptr::eq(primary, member))
+    }
+
     /// A replica has replayed more.
     pub(super) fn on_progress(&self) {
         self.changed.notify_waiters();
@@ -192,7 +175,7 @@ impl Members {
         let now_ms = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut known = self.known();
         if let (Some(member), Sight::Seen(seen)) = (self.all.get(index), sight) {
-            member.is_in_recovery.store(seen.is_in_recovery, Ordering::Relaxed);
+            member.on_seen(&seen);
         }
         let decision = known.state.on_sight(index, sight, now_ms);
         self.publish(&mut known, decision, why);
@@ -229,7 +212,7 @@ impl Members {
             sight: known.state.sight(index),
             replayed: member.replayed.load(),
             lag: known.state.lag(index),
-            weight: member.weight,
+            weight: member.weight(),
         })
     }
 
@@ -246,6 +229,9 @@ impl Members {
         if primary != before {
             // Nobody writes between the two.
             self.primary.store(NONE, Ordering::Release);
+            if let Some(last) = self.all.get(before) {
+                last.write_pool.call_in();
+            }
         }
         if let Some(new) = decision.new_timeline {
             self.on_new_timeline(new);
@@ -301,42 +287,6 @@ impl Members {
     }
 }
 
-impl Member {
-    pub(super) fn address(&self) -> &Address {
-        self.pool.connector().address()
-    }
-
-    pub(super) fn standing(&self) -> Standing {
-        let place = self.standing.load(Ordering::Acquire);
-        Standing::ALL.get(place).copied().unwrap_or(Standing::Primary)
-    }
-
-    pub(super) fn is_serving(&self) -> bool {
-        self.standing() == Standing::Serving
-    }
-
-    pub(super) fn is_in_recovery(&self) -> bool {
-        self.is_in_recovery.load(Ordering::Relaxed)
-    }
-
-    /// Whether a read may still go there when it was the primary last and none is it now: its
-    /// connections may have outlived what we heard of it, and it holds nothing that was lost.
-    pub(super) fn may_still_serve(&self) -> bool {
-        matches!(self.standing(), Standing::LeftOut(Absence::Away | Absence::Doubted))
-    }
-
-    /// Whether positions were wanted since this was asked last.
-    pub(super) fn take_wanted(&self) -> bool {
-        self.is_wanted.load(Ordering::Relaxed) && self.is_wanted.swap(false, Ordering::Relaxed)
-    }
-
-    fn set_standing(&self, standing: Standing) -> Standing {
-        let place = Standing::ALL.iter().position(|other| *other == standing).unwrap_or(0);
-        let last = self.standing.swap(place, Ordering::AcqRel);
-        Standing::ALL.get(last).copied().unwrap_or(Standing::Primary)
-    }
-}
-
 /// Somebody waits for a change.
 pub(super) struct Waiting<'a>(&'a Members);
 
@@ -345,7 +295,7 @@ impl Waiting<'_> {
     ///
     /// Cancel-safe.
     pub(super) fn changed(&self) -> Notified<'_> {
-        self.0.changed.notified()
+        self.0.changed()
     }
 }
 

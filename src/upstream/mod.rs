@@ -1,17 +1,22 @@
 //! PostgreSQL servers that we connect to: signing in, pooling, cancelling, cleaning up, and
 //! knowing which of them is the primary and how far the replicas have come.
 
+pub mod access;
 pub mod cancel;
 pub mod catalog;
 pub mod config;
 pub mod connect;
+mod connect_error;
 pub mod connection;
 pub mod control;
+mod manager;
+mod member;
 pub mod members;
 pub mod parameters;
 pub mod pool;
 pub mod prepared;
 pub mod seen;
+pub mod served;
 pub mod settings;
 pub mod stream;
 pub mod tls;

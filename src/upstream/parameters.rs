@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::access::Access;
 use crate::wire::backend::put_parameter_status;
 
 /// The reported settings of one connection, or those that a client was told last.
@@ -43,13 +44,15 @@ impl Parameters {
         self.0.get(name.as_bytes()).map(AsRef::as_ref)
     }
 
-    /// The setting that keeps a connection read-only and is not as the gateway set it.
+    /// The setting that guards a connection with this access and is not as the gateway set it.
     ///
-    /// `default_transaction_read_only` is reported since PostgreSQL 14; before that the start-up
-    /// packet alone must do.
+    /// - Texts mean what they were proven to mean while `standard_conforming_strings` is on.
+    /// - What is read-only has `default_transaction_read_only` on, which is reported since
+    ///   PostgreSQL 14; before that the start-up packet alone must do.
     #[must_use]
-    pub fn open_wall(&self) -> Option<&'static str> {
-        if self.value("default_transaction_read_only").is_some_and(|on| on != b"on") {
+    pub fn open_wall(&self, access: Access) -> Option<&'static str> {
+        let is_writable = self.value("default_transaction_read_only").is_some_and(|on| on != b"on");
+        if access == Access::ReadOnly && is_writable {
             return Some("default_transaction_read_only");
         }
         match self.value("standard_conforming_strings") {

@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use deadpool::Runtime;
-use deadpool::managed::{
-    Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType,
-};
+use deadpool::managed::{BuildError, Object, Pool, PoolError, QueueMode, TimeoutType};
 use tokio::time::Instant;
 
+use super::access::Access;
 use super::config::PoolConfig;
 use super::connect::{ConnectError, Connector};
 use super::connection::Connection;
+use super::manager::{ConnectionManager, Counters, Outage};
 use super::seen::Roster;
 use crate::sqlstate::SqlState;
 
-/// One upstream and the connections to it.
+/// One upstream and the connections to it that have one access.
 #[derive(Clone)]
 pub struct Upstream(Arc<Shared>);
 
@@ -29,18 +29,7 @@ struct Shared {
     roster: Arc<Roster>,
     /// How many wait for a connection, or take one at this moment.
     waiting: AtomicU64,
-    /// Until when a connect failure keeps this upstream out, in milliseconds since `epoch`.
-    down_until_ms: AtomicU64,
-    epoch: Instant,
-}
-
-/// What the pool has counted; each only grows.
-#[derive(Debug, Default)]
-pub struct Counters {
-    acquires: AtomicU64,
-    releases: AtomicU64,
-    connects: AtomicU64,
-    closes: AtomicU64,
+    outage: Arc<Outage>,
 }
 
 /// The counters at one moment.
@@ -116,10 +105,25 @@ impl Upstream {
     ///
     /// # Errors
     /// Never with the runtime given here; the library's signature has one.
-    pub fn new(
+    pub fn new(connector: Connector, config: PoolConfig) -> Result<Self, BuildError> {
+        Self::beside(Arc::new(Outage::new()), connector, config)
+    }
+
+    /// A pool of as many connections to the same upstream with another access: what fails to
+    /// connect keeps both out.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn with_access(&self, access: Access) -> Result<Self, BuildError> {
+        let connector = self.connector().with_access(access);
+        Self::beside(Arc::clone(&self.0.outage), connector, self.0.config.clone())
+    }
+
+    fn beside(
+        outage: Arc<Outage>,
         connector: Connector,
         config: PoolConfig,
-    ) -> Result<Self, deadpool::managed::BuildError> {
+    ) -> Result<Self, BuildError> {
         let counters = Arc::new(Counters::default());
         let roster = Arc::new(Roster::default());
         let manager = ConnectionManager {
@@ -127,6 +131,7 @@ impl Upstream {
             config: config.clone(),
             counters: Arc::clone(&counters),
             roster: Arc::clone(&roster),
+            generation: AtomicU64::new(0),
         };
         let pool = Pool::builder(manager)
             .max_size(config.size)
@@ -134,10 +139,8 @@ impl Upstream {
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .build()?;
-        let (waiting, down_until_ms) = (AtomicU64::new(0), AtomicU64::new(0));
-        let epoch = Instant::now();
-        let shared = Shared { pool, config, counters, roster, waiting, down_until_ms, epoch };
-        Ok(Self(Arc::new(shared)))
+        let waiting = AtomicU64::new(0);
+        Ok(Self(Arc::new(Shared { pool, config, counters, roster, waiting, outage })))
     }
 
     /// Takes a connection, waiting for one within the pool's limit.
@@ -163,11 +166,7 @@ impl Upstream {
     /// Whether connecting has not failed within the last second.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        match self.0.down_until_ms.load(Ordering::Relaxed) {
-            // Mostly it never has: that needs no look at the clock.
-            0 => true,
-            until => self.now_ms() >= until,
-        }
+        self.0.outage.is_over()
     }
 
     /// How many connections are on loan or waited for: the load that it has from here.
@@ -189,6 +188,12 @@ impl Upstream {
     #[must_use]
     pub fn connector(&self) -> &Connector {
         &self.0.pool.manager().connector
+    }
+
+    /// What its connections may do.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.connector().access()
     }
 
     /// What has been counted so far.
@@ -227,15 +232,19 @@ impl Upstream {
 
     /// Closes idle connections that are past their time. To be called now and then.
     pub fn close_expired(&self) {
-        let config = &self.0.config;
-        let removed = self
-            .0
-            .pool
-            .retain(|connection, metrics| !is_expired(config, connection.created, &metrics));
-        for connection in removed.removed {
+        let manager = self.0.pool.manager();
+        let over = self.0.pool.retain(|connection, metrics| !manager.is_over(connection, &metrics));
+        for connection in over.removed {
             self.0.counters.closes.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(connection.terminate());
         }
+    }
+
+    /// Calls all connections in: the idle ones are closed now, those in use when they are given
+    /// up, and those that are being made then too. None of them is lent again.
+    pub(super) fn call_in(&self) {
+        self.0.pool.manager().generation.fetch_add(1, Ordering::AcqRel);
+        self.close_expired();
     }
 
     /// Closes the pool and its idle connections; those in use close when they are given up.
@@ -250,16 +259,11 @@ impl Upstream {
                 waited: self.0.config.wait_timeout,
             },
             PoolError::Backend(error) => {
-                let until = self.now_ms() + DOWN_MS;
-                self.0.down_until_ms.store(until, Ordering::Relaxed);
+                self.0.outage.on_failure();
                 AcquireError::Connect(error)
             }
             _ => AcquireError::Closed,
         }
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.0.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -279,14 +283,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// How long a failed connect keeps an upstream out while another one can serve.
-const DOWN_MS: u64 = 1_000;
-
-fn is_expired(config: &PoolConfig, created: Instant, metrics: &Metrics) -> bool {
-    config.idle_timeout.is_some_and(|limit| metrics.last_used() >= limit)
-        || config.lifetime.is_some_and(|limit| created.elapsed() >= limit)
-}
-
 /// A connection on loan from its pool.
 ///
 /// Given back by [`Lease::release`] alone, and only when clean; dropped any other way, the
@@ -299,7 +295,8 @@ pub struct Lease {
 impl Lease {
     /// Gives the connection back, or closes it when it is not clean.
     pub fn release(mut self) {
-        if let Some(object) = self.object.take_if(|object| object.is_clean()) {
+        let is_called_in = self.is_called_in();
+        if let Some(object) = self.object.take_if(|object| object.is_clean() && !is_called_in) {
             self.upstream.0.counters.releases.fetch_add(1, Ordering::Relaxed);
             if let Some(listed) = &object.listed {
                 listed.on_released(object.prepared.len());
@@ -314,6 +311,16 @@ impl Lease {
         let metrics = self.object.as_ref().map(Object::metrics);
         let taken = metrics.map(|metrics| metrics.recycled.unwrap_or(metrics.created));
         taken.map_or_else(Instant::now, Instant::from_std)
+    }
+
+    /// Whether all connections of its pool were called in since it was made: nothing may be
+    /// written on it any more, as its upstream is the primary no longer.
+    ///
+    /// Costs one load; to be asked before each exchange of those who keep a connection.
+    #[must_use]
+    pub fn is_called_in(&self) -> bool {
+        let manager = self.upstream.0.pool.manager();
+        self.object.as_ref().is_some_and(|object| manager.is_called_in(object))
     }
 
     /// The pool that the connection belongs to.
@@ -348,42 +355,5 @@ impl DerefMut for Lease {
     #[expect(clippy::expect_used, reason = "the object is there until the lease is given up")]
     fn deref_mut(&mut self) -> &mut Connection {
         self.object.as_mut().expect("a lease holds its connection")
-    }
-}
-
-/// Makes and checks connections for the pool.
-struct ConnectionManager {
-    connector: Connector,
-    config: PoolConfig,
-    counters: Arc<Counters>,
-    roster: Arc<Roster>,
-}
-
-impl Manager for ConnectionManager {
-    // Boxed: it goes in and out of the pool for every transaction, and a pointer moves quicker.
-    type Type = Box<Connection>;
-    type Error = ConnectError;
-
-    async fn create(&self) -> Result<Box<Connection>, ConnectError> {
-        // Boxed: what signing in needs would otherwise be room in every session that may wait here.
-        let signing_in = self.roster.on_signing_in();
-        let mut connection = Box::pin(self.connector.connect()).await?;
-        let (number, pid) = (connection.key.number, connection.key.pid);
-        connection.listed = Some(self.roster.enter(number, pid, connection.ends()));
-        drop(signing_in);
-        self.counters.connects.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(connection))
-    }
-
-    async fn recycle(
-        &self,
-        connection: &mut Box<Connection>,
-        metrics: &Metrics,
-    ) -> RecycleResult<ConnectError> {
-        if is_expired(&self.config, connection.created, metrics) || !connection.is_usable() {
-            self.counters.closes.fetch_add(1, Ordering::Relaxed);
-            return Err(RecycleError::message("expired or closed by the upstream"));
-        }
-        Ok(())
     }
 }

@@ -18,7 +18,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, sle
 
 use super::config::TrackingConfig;
 use super::control::{Control, ControlConnector, ControlError};
-use super::members::{Member, Members};
+use super::member::Member;
+use super::members::Members;
 use crate::topology::Sight;
 
 /// Looks at one upstream until dropped.

@@ -8,14 +8,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use deadpool::managed::BuildError;
+use futures::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::config::UpstreamConfig;
 use super::control::ControlConnector;
-use super::members::{Member, Members, Overview};
+use super::member::Member;
+use super::members::{Members, Overview};
 use super::pool::{AcquireError, Lease, Upstream};
+pub use super::served::{Acquired, Served};
 use super::tls::TlsSetupError;
 use super::tracker::Tracker;
 use crate::freshness::floors::Floors;
@@ -34,52 +38,20 @@ pub struct Upstreams {
     trackers: Mutex<JoinSet<()>>,
 }
 
-/// A connection for a read, and how it was come by.
-pub struct Acquired {
-    /// The connection.
-    pub lease: Lease,
-    /// Who serves.
-    pub served: Served,
-}
-
-/// Who serves a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Served {
-    /// A replica that was at the floor already.
-    Replica,
-    /// A replica that reached the floor while the read waited.
-    ReplicaAfterWait,
-    /// The primary, as no replica is in service.
-    Primary,
-    /// The primary, as the replicas in service are behind the floor, and stayed so.
-    PrimaryInstead,
-}
-
-impl Served {
-    /// Every way to be served.
-    pub const ALL: [Self; 4] =
-        [Self::Replica, Self::ReplicaAfterWait, Self::Primary, Self::PrimaryInstead];
-
-    /// The way as logs and tables show it.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Replica => "replica",
-            Self::ReplicaAfterWait => "replica_after_wait",
-            Self::Primary => "primary",
-            Self::PrimaryInstead => "primary_instead",
-        }
-    }
-}
-
 impl Upstreams {
     /// Reads go to `replicas`, each with its weight, while there are any in service; the primary is
-    /// believed to be `primary`.
-    #[must_use]
-    pub fn new(replicas: Vec<(Upstream, u32)>, primary: Upstream, limits: Limits) -> Self {
+    /// believed to be `primary`. Beside each of these pools comes one for what may write.
+    ///
+    /// # Errors
+    /// As for [`Upstream::new`].
+    pub fn new(
+        replicas: Vec<(Upstream, u32)>,
+        primary: Upstream,
+        limits: Limits,
+    ) -> Result<Self, BuildError> {
         let all = std::iter::once((primary, 1)).chain(replicas).collect();
         let trackers = Mutex::new(JoinSet::new());
-        Self { members: Arc::new(Members::new(all, limits)), trackers }
+        Ok(Self { members: Arc::new(Members::new(all, limits)?), trackers })
     }
 
     /// Begins to look at all upstreams, until this is dropped or closed; done when each was looked
@@ -152,8 +124,10 @@ impl Upstreams {
         Ok(Acquired { lease, served: Served::PrimaryInstead })
     }
 
-    /// Takes a connection to the primary, waiting at most `wait_max` for there to be one.
+    /// Takes a connection that may write to the primary, waiting at most `wait_max` for there to
+    /// be one.
     ///
+    /// Once the upstream is the primary no longer, the lease [is called in](Lease::is_called_in).
     /// Ready at once when there is, and has a connection free. Cancel-safe: nothing is taken when
     /// dropped.
     ///
@@ -174,7 +148,8 @@ impl Upstreams {
     /// The upstream of this lease said 25006 to a write although it was taken for the primary:
     /// nothing is written there until it was looked at again, which is done now.
     pub fn on_not_writable(&self, upstream: &Upstream) {
-        let is_it = |member: &Member| member.pool.is_same(upstream);
+        let is_it =
+            |member: &Member| member.write_pool.is_same(upstream) || member.pool.is_same(upstream);
         if let Some(index) = self.members.iter().position(is_it).filter(|_| self.is_tracked()) {
             self.members.on_not_writable(index);
         }
@@ -203,7 +178,7 @@ impl Upstreams {
         self.members.lost_commits()
     }
 
-    /// The primary, or who was it last.
+    /// The primary's pool for reads, or that of who was it last.
     #[must_use]
     pub fn primary(&self) -> &Upstream {
         &self.members.last_primary().pool
@@ -215,13 +190,22 @@ impl Upstreams {
         self.members.primary().is_some()
     }
 
-    /// All of them, the configured primary last.
+    /// All pools: those for reads, then those for what may write; of each kind the configured
+    /// primary's last.
     pub fn iter(&self) -> impl Iterator<Item = &Upstream> {
-        let replicas = self.members.iter().skip(1).chain(self.members.iter().take(1));
-        replicas.map(|member| &member.pool)
+        self.read_pools().chain(self.replicas_first().map(|member| &member.write_pool))
     }
 
-    /// What is known of each, in the order of [`Self::iter`].
+    /// The pools for reads: one an upstream, the configured primary's last.
+    pub fn read_pools(&self) -> impl Iterator<Item = &Upstream> {
+        self.replicas_first().map(|member| &member.pool)
+    }
+
+    fn replicas_first(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().skip(1).chain(self.members.iter().take(1))
+    }
+
+    /// What is known of each, in the order of [`Self::read_pools`].
     #[must_use]
     pub fn overviews(&self) -> Vec<Overview> {
         let count = self.members.iter().count();
@@ -265,14 +249,45 @@ impl Upstreams {
     }
 
     async fn take_from_primary(&self, wait_max: Duration) -> Result<Lease, AcquireError> {
-        let Some(primary) = self.members.primary() else {
-            return Err(AcquireError::NoPrimary { waited: wait_max });
+        let no_primary = || AcquireError::NoPrimary { waited: wait_max };
+        let primary = self.members.primary().ok_or_else(no_primary)?;
+        let acquiring = primary.write_pool.acquire();
+        tokio::pin!(acquiring);
+        let acquired = match acquiring.as_mut().now_or_never() {
+            // Boxed: mostly a connection is free, and all would have the room for it.
+            None => Box::pin(self.while_primary(primary, acquiring)).await,
+            at_once => at_once,
         };
-        let outcome = primary.pool.acquire().await;
+        let outcome = acquired.ok_or_else(no_primary)?;
+        // What was lent amid a change of the primary is closed, and nothing was sent on it.
+        if outcome.as_ref().is_ok_and(Lease::is_called_in) || !self.members.is_primary(primary) {
+            return Err(no_primary());
+        }
         if outcome.as_ref().is_err_and(AcquireError::is_absence) {
             primary.look_now.notify_one();
         }
         outcome
+    }
+
+    /// What comes of `acquiring`; `None` when `primary` ceases to be it meanwhile.
+    async fn while_primary<T>(
+        &self,
+        primary: &Member,
+        mut acquiring: impl Future<Output = T> + Unpin,
+    ) -> Option<T> {
+        loop {
+            let changed = self.members.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if !self.members.is_primary(primary) {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                outcome = &mut acquiring => return Some(outcome),
+                () = changed => {}
+            }
+        }
     }
 
     async fn wait_for_primary(&self, wait_max: Duration) -> Result<Lease, AcquireError> {

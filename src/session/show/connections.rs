@@ -173,7 +173,7 @@ pub(super) fn server_rows(view: &View<'_>) -> Vec<Row> {
 pub(super) fn database_rows(shared: &Shared) -> Vec<Row> {
     let config = shared.upstreams.primary().config();
     let hosts: Vec<_> =
-        shared.upstreams.iter().map(|up| up.connector().address().host.clone()).collect();
+        shared.upstreams.read_pools().map(|up| up.connector().address().host.clone()).collect();
     let connections_max = config.size * hosts.len();
     let lifetime = config.lifetime.map_or(0, |lifetime| lifetime.as_secs());
     let (served, console): (Vec<_>, Vec<_>) =
@@ -249,7 +249,7 @@ pub(super) fn upstream_rows(shared: &Shared) -> Vec<Row> {
         ]);
         row
     };
-    shared.upstreams.iter().zip(shared.upstreams.overviews()).map(row).collect()
+    shared.upstreams.read_pools().zip(shared.upstreams.overviews()).map(row).collect()
 }
 
 fn connections(shared: &Shared) -> Vec<Arc<ConnectionSeen>> {

@@ -11,7 +11,7 @@ use crate::support::scripted::Scripted;
 use crate::support::world::{World, answer, answer_errand, done, reply, result, values};
 
 /// What an operator's alerts look for.
-const ALARM: &str = "left its read-only state";
+const ALARM: &str = "lost its guard";
 
 /// A client that has asked, and the upstream that has heard it.
 async fn asked(world: &mut World, sql: &str) -> (Client, Scripted) {

@@ -266,7 +266,8 @@ fn share(limits: &Limits, dialled: mpsc::Sender<DuplexStream>) -> Shared {
         role: ROLE.to_owned(),
         analyzer: Analyzer::new(analyze::Config::default()),
         cache: Cache::new(limits.cache),
-        upstreams: Upstreams::new(Vec::new(), pool.expect("a pool"), config.tracking.limits),
+        upstreams: Upstreams::new(Vec::new(), pool.expect("a pool"), config.tracking.limits)
+            .expect("pools"),
         catalog: None,
         interner: Interner::default(),
         registry: Arc::new(Registry::default()),
