@@ -40,10 +40,11 @@ impl Lsn {
     ///
     /// `pg_current_wal_insert_lsn()` gives the latter. The two differ where the last record ends
     /// with its page: the next one begins behind the page's header, a position that a standby does
-    /// not report before that record is there. `page_bytes` is the server's `wal_block_size`, a
-    /// power of two; `segment_bytes` its `wal_segment_size`.
+    /// not report before that record is there.
     #[must_use]
-    pub const fn end_of_last_record(self, page_bytes: u64, segment_bytes: u64) -> Self {
+    pub const fn end_of_last_record(self, layout: WalLayout) -> Self {
+        let WalLayout { page_bytes, segment_bytes } = layout;
+        let (page_bytes, segment_bytes) = (page_bytes as u64, segment_bytes as u64);
         let into_page = match page_bytes {
             0 => return self,
             page_bytes => self.0 % page_bytes,
@@ -55,6 +56,22 @@ impl Lsn {
             true => Self(self.0 - into_page),
             false => self,
         }
+    }
+}
+
+/// How a cluster's log is laid out; the same for a primary and its standbys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalLayout {
+    /// `wal_block_size`, a power of two.
+    pub page_bytes: u32,
+    /// `wal_segment_size`, a power of two.
+    pub segment_bytes: u32,
+}
+
+impl Default for WalLayout {
+    /// What PostgreSQL has unless it was built or made otherwise.
+    fn default() -> Self {
+        Self { page_bytes: 8 << 10, segment_bytes: 16 << 20 }
     }
 }
 
@@ -166,7 +183,7 @@ mod tests {
     #[test]
     fn a_page_header_is_no_record() {
         let end = |text: &str| {
-            text.parse::<Lsn>().unwrap().end_of_last_record(8 << 10, 16 << 20).to_string()
+            text.parse::<Lsn>().unwrap().end_of_last_record(WalLayout::default()).to_string()
         };
         assert_eq!(end("0/3002018"), "0/3002000");
         assert_eq!(end("0/3000028"), "0/3000000");
@@ -174,8 +191,14 @@ mod tests {
             assert_eq!(end(unmoved), unmoved);
         }
         let position = Lsn(0x0300_2018);
-        assert_eq!(position.end_of_last_record(16 << 10, 16 << 20), position);
-        assert_eq!(position.end_of_last_record(0, 0), position);
+        for page_bytes in [16 << 10, 0] {
+            let layout = WalLayout { page_bytes, ..WalLayout::default() };
+            assert_eq!(position.end_of_last_record(layout), position);
+        }
+        // Small segments begin more often.
+        let layout = WalLayout { segment_bytes: 1 << 20, ..WalLayout::default() };
+        assert_eq!(Lsn(0x0310_0028).end_of_last_record(layout), Lsn(0x0310_0000));
+        assert_eq!(Lsn(0x0310_0028).end_of_last_record(WalLayout::default()), Lsn(0x0310_0028));
     }
 
     #[test]

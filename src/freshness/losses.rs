@@ -45,6 +45,8 @@ pub struct LossLedger {
     recent_max: usize,
     lost: VecDeque<LostCommit>,
     lost_total: u64,
+    /// The timeline that took over last.
+    timeline: u32,
     /// The highest position among the commits that had to be forgotten: what is lost below it
     /// cannot be told in full.
     forgotten_below: Lsn,
@@ -71,6 +73,7 @@ impl LossLedger {
             recent_max: recent_max.max(1),
             lost: VecDeque::new(),
             lost_total: 0,
+            timeline: 0,
             forgotten_below: Lsn::ZERO,
         }
     }
@@ -91,6 +94,7 @@ impl LossLedger {
     /// whose captured position is beyond it only for what others wrote in between is counted as
     /// lost as well: better one too many than one unsaid.
     pub fn on_new_timeline(&mut self, timeline: u32, began_at: Lsn) -> Losses {
+        self.timeline = timeline;
         let is_lost = |commit: &Commit| commit.lsn > began_at;
         let (lost, kept) = self.recent.drain(..).partition(is_lost);
         self.recent = kept;
@@ -104,6 +108,15 @@ impl LossLedger {
         // Told once: positions on the new timeline are not to be measured by the old one's.
         self.forgotten_below = self.forgotten_below.min(began_at);
         Losses { commits, is_incomplete }
+    }
+
+    /// A commit was acknowledged by a server that others had left already: one of their timelines
+    /// began at `began_at`, before the commit.
+    pub fn on_lost(&mut self, commit: Commit, began_at: Lsn) {
+        self.lost_total += 1;
+        let timeline = self.timeline;
+        self.lost.push_back(LostCommit { commit, timeline, began_at });
+        self.lost.drain(..self.lost.len().saturating_sub(LOST_MAX));
     }
 
     /// The commits lost since the start, oldest first; at most the last thousand.
@@ -171,6 +184,19 @@ mod tests {
         assert_eq!(ledger.lost_total(), 2);
         let kept: Vec<_> = ledger.lost().map(|lost| (lost.commit.lsn, lost.timeline)).collect();
         assert_eq!(kept, [(Lsn::from_u64(20), 2), (Lsn::from_u64(30), 2)]);
+    }
+
+    #[test]
+    fn what_is_lost_on_arrival_is_kept_with_the_others() {
+        let mut ledger = ledger(9, &[10, 20]);
+        ledger.on_new_timeline(2, Lsn::from_u64(15));
+        ledger.on_lost(commit(18), Lsn::from_u64(15));
+        let kept: Vec<_> = ledger.lost().map(|lost| lost.commit.lsn.to_u64()).collect();
+        assert_eq!((kept, ledger.lost_total()), (vec![20, 18], 2));
+        for lsn in 0..2 * LOST_MAX as u64 {
+            ledger.on_lost(commit(20 + lsn), Lsn::from_u64(15));
+        }
+        assert_eq!(ledger.lost().count(), LOST_MAX);
     }
 
     #[test]

@@ -4,5 +4,6 @@
 //! gateway raises the floors of all who may have to see it; who reads asks for the floor of its
 //! own scope. Pure: no clock, no lock held across anything, no I/O.
 
+pub mod beginnings;
 pub mod floors;
 pub mod losses;

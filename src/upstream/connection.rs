@@ -52,7 +52,7 @@ pub struct Connection {
     /// Its place among those that can be seen; a pool's connections have one.
     pub listed: Option<Listed>,
     /// How often its pool had called all connections in when it was begun.
-    pub(super) generation: u64,
+    pub(super) call_ins: u64,
 }
 
 impl Connection {
@@ -78,7 +78,7 @@ impl Connection {
             is_tainted: false,
             created: Instant::now(),
             listed: None,
-            generation: 0,
+            call_ins: 0,
         }
     }
 

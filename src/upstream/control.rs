@@ -19,7 +19,7 @@ use tokio_postgres::{Client, NoTls, Row, Statement};
 
 use super::config::{Address, SslMode, UpstreamConfig};
 use super::tls::{self, TlsSetupError};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, WalLayout};
 use crate::topology::Sighting;
 
 /// Makes control connections to one upstream.
@@ -144,8 +144,10 @@ impl ControlConnector {
         };
         let sighting = client.prepare(SIGHTING).await?;
         let position = client.prepare(POSITION).await?;
+        let layout = layout(&client).await?;
         let answer_timeout = self.answer_timeout;
-        Ok(Control { client, connection, sighting, position, is_full: true, answer_timeout })
+        let is_full = true;
+        Ok(Control { client, connection, sighting, position, layout, is_full, answer_timeout })
     }
 }
 
@@ -155,12 +157,19 @@ pub struct Control {
     connection: JoinHandle<()>,
     sighting: Statement,
     position: Statement,
+    layout: WalLayout,
     /// Whether the full question is asked.
     is_full: bool,
     answer_timeout: Duration,
 }
 
 impl Control {
+    /// How its log is laid out, which cannot change while it runs.
+    #[must_use]
+    pub const fn layout(&self) -> WalLayout {
+        self.layout
+    }
+
     /// Asks the upstream who and where it is.
     ///
     /// Not cancel-safe: close the connection.
@@ -209,6 +218,16 @@ impl Drop for Control {
     fn drop(&mut self) {
         self.connection.abort();
     }
+}
+
+/// Who may not ask gets what nearly every cluster has.
+async fn layout(client: &Client) -> Result<WalLayout, tokio_postgres::Error> {
+    let row = match client.query_one(LAYOUT, &[]).await {
+        Err(error) if error.as_db_error().is_some() => return Ok(WalLayout::default()),
+        row => row?,
+    };
+    let bytes = |column| Ok(row.try_get::<_, i32>(column)?.unsigned_abs());
+    Ok(WalLayout { page_bytes: bytes(0)?, segment_bytes: bytes(1)? })
 }
 
 fn sighting(row: &Row) -> Result<Sighting, tokio_postgres::Error> {
@@ -279,6 +298,13 @@ SELECT s.is_in_recovery,
        (1000000 * extract(epoch FROM pg_postmaster_start_time()))::bigint AS started_at_us,
        current_setting('server_version_num')::int AS version
   FROM (SELECT pg_is_in_recovery() AS is_in_recovery OFFSET 0) AS s";
+
+/// How the log is laid out. Any role may ask.
+///
+/// <https://www.postgresql.org/docs/current/runtime-config-preset.html>
+const LAYOUT: &str = "
+SELECT current_setting('wal_block_size')::int,
+       pg_size_bytes(current_setting('wal_segment_size'))::int";
 
 /// What a standby has replayed.
 const POSITION: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END";

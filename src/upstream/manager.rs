@@ -27,7 +27,7 @@ pub(super) struct ConnectionManager {
     pub(super) counters: Arc<Counters>,
     pub(super) roster: Arc<Roster>,
     /// How often all connections were called in: those made before the last time are not lent.
-    pub(super) generation: AtomicU64,
+    pub(super) call_ins: AtomicU64,
 }
 
 impl ConnectionManager {
@@ -40,7 +40,7 @@ impl ConnectionManager {
 
     /// Whether a connection was begun before all were called in.
     pub(super) fn is_called_in(&self, connection: &Connection) -> bool {
-        connection.generation != self.generation.load(Ordering::Acquire)
+        connection.call_ins != self.call_ins.load(Ordering::Acquire)
     }
 }
 
@@ -51,11 +51,11 @@ impl Manager for ConnectionManager {
 
     async fn create(&self) -> Result<Box<Connection>, ConnectError> {
         // Before it is dialled: one that is called in meanwhile is not lent.
-        let generation = self.generation.load(Ordering::Acquire);
+        let call_ins = self.call_ins.load(Ordering::Acquire);
         // Boxed: what signing in needs would otherwise be room in every session that may wait here.
         let signing_in = self.roster.on_signing_in();
         let mut connection = Box::pin(self.connector.connect()).await?;
-        connection.generation = generation;
+        connection.call_ins = call_ins;
         let (number, pid) = (connection.key.number, connection.key.pid);
         connection.listed = Some(self.roster.enter(number, pid, connection.ends()));
         drop(signing_in);

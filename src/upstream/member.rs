@@ -1,6 +1,6 @@
 //! One upstream among the others: its pools, and what its tracker has found out.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use deadpool::managed::BuildError;
 use tokio::sync::Notify;
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::access::Access;
 use super::config::Address;
 use super::pool::Upstream;
-use crate::lsn::AtomicLsn;
+use crate::lsn::{AtomicLsn, WalLayout};
 use crate::topology::Sighting;
 use crate::topology::standing::{Absence, Standing};
 
@@ -24,6 +24,8 @@ pub(super) struct Member {
     is_in_recovery: AtomicBool,
     /// What a standby has replayed; rises while one control connection lasts.
     pub(super) replayed: AtomicLsn,
+    /// How its log is laid out: the size of a segment in the high half, of a page in the low one.
+    layout: AtomicU64,
     /// Whether a read has had a floor lately.
     is_wanted: AtomicBool,
     /// Its tracker is to probe it at once.
@@ -42,6 +44,7 @@ impl Member {
             standing: AtomicUsize::new(0),
             is_in_recovery: AtomicBool::new(false),
             replayed: AtomicLsn::default(),
+            layout: AtomicU64::new(packed(WalLayout::default())),
             is_wanted: AtomicBool::new(false),
             look_now: Notify::new(),
             poll_now: Notify::new(),
@@ -75,6 +78,19 @@ impl Member {
         matches!(self.standing(), Standing::LeftOut(Absence::Away | Absence::Doubted))
     }
 
+    /// It was connected to, and said how its log is laid out.
+    pub(super) fn on_layout(&self, layout: WalLayout) {
+        self.layout.store(packed(layout), Ordering::Relaxed);
+    }
+
+    pub(super) fn layout(&self) -> WalLayout {
+        let [s3, s2, s1, s0, p3, p2, p1, p0] = self.layout.load(Ordering::Relaxed).to_be_bytes();
+        WalLayout {
+            segment_bytes: u32::from_be_bytes([s3, s2, s1, s0]),
+            page_bytes: u32::from_be_bytes([p3, p2, p1, p0]),
+        }
+    }
+
     /// It was looked at, and answered.
     pub(super) fn on_seen(&self, seen: &Sighting) {
         self.is_in_recovery.store(seen.is_in_recovery, Ordering::Relaxed);
@@ -99,4 +115,9 @@ impl Member {
         let last = self.standing.swap(place, Ordering::AcqRel);
         Standing::ALL.get(last).copied().unwrap_or(Standing::Primary)
     }
+}
+
+/// In one number, as the two are read together.
+fn packed(layout: WalLayout) -> u64 {
+    (u64::from(layout.segment_bytes) << 32) | u64::from(layout.page_bytes)
 }

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::member::Member;
 use super::pool::Upstream;
-use crate::freshness::floors::Floors;
+use crate::freshness::beginnings::{Beginnings, OwnFloor};
+use crate::freshness::floors::{Floors, Places};
 use crate::freshness::losses::{Commit, LossLedger, LostCommit};
 use crate::lsn::Lsn;
 use crate::topology::choose::{Candidate, choose};
@@ -33,9 +34,11 @@ pub(super) struct Members {
     waiters: AtomicU32,
     changed: Notify,
     pub(super) floors: Floors,
+    pub(super) beginnings: Beginnings,
     /// A lock, as the trackers take turns; held for a decision, never by a session's statement.
     known: Mutex<Known>,
-    /// A lock, as all sessions share it; held for one commit's entry.
+    /// A lock, as all sessions share it; held for one commit's entry. Floors are raised by commits
+    /// and lowered by new timelines under it, so that no commit of an old timeline comes late.
     losses: Mutex<LossLedger>,
     epoch: Instant,
 }
@@ -77,6 +80,7 @@ impl Members {
             waiters: AtomicU32::new(0),
             changed: Notify::new(),
             floors: Floors::default(),
+            beginnings: Beginnings::default(),
             known: Mutex::new(Known { state, alarms: Vec::new() }),
             losses: Mutex::new(LossLedger::new(COMMITS_MAX)),
             epoch: Instant::now(),
@@ -195,8 +199,27 @@ impl Members {
         self.all.iter().for_each(|member| member.look_now.notify_one());
     }
 
-    pub(super) fn on_commit(&self, commit: Commit) {
-        self.losses().on_commit(commit);
+    /// A commit was acknowledged that was begun in `generation`.
+    pub(super) fn on_commit(
+        &self,
+        generation: u64,
+        places: Places,
+        own: &mut OwnFloor,
+        commit: Commit,
+    ) {
+        let mut losses = self.losses();
+        self.beginnings.settle(own);
+        let began_at = self.beginnings.since(generation).1;
+        let kept = began_at.map_or(commit.lsn, |began_at| commit.lsn.min(began_at));
+        own.raise(kept);
+        self.floors.raise(places, kept);
+        match began_at {
+            Some(began_at) if commit.lsn > began_at => {
+                log_lost(&commit);
+                losses.on_lost(commit, began_at);
+            }
+            _ => losses.on_commit(commit),
+        }
     }
 
     pub(super) fn lost_commits(&self) -> (Vec<LostCommit>, u64) {
@@ -226,7 +249,7 @@ impl Members {
     fn publish(&self, known: &mut Known, decision: Decision, why: &dyn Display) {
         let before = self.primary.load(Ordering::Acquire);
         let primary = decision.primary.unwrap_or(NONE);
-        if primary != before {
+        if primary != before || decision.new_timeline.is_some() {
             // Nobody writes between the two.
             self.primary.store(NONE, Ordering::Release);
             if let Some(last) = self.all.get(before) {
@@ -261,17 +284,16 @@ impl Members {
 
     fn on_new_timeline(&self, new: NewTimeline) {
         let NewTimeline { timeline, began_at } = new;
-        let losses = self.losses().on_new_timeline(timeline, began_at);
-        self.floors.on_new_timeline(began_at);
+        let losses = {
+            let mut losses = self.losses();
+            self.floors.on_new_timeline(began_at);
+            self.beginnings.on_new_timeline(began_at);
+            losses.on_new_timeline(timeline, began_at)
+        };
         let lost = losses.commits.len();
         tracing::warn!(timeline, %began_at, lost, "the primary is on a new timeline");
         for lost in losses.commits {
-            let Commit { lsn, at_ms, user, application, fingerprint } = lost.commit;
-            tracing::error!(
-                %lsn, at_ms, %user, %application,
-                fingerprint = format_args!("{fingerprint:016x}"),
-                "an acknowledged commit was lost"
-            );
+            log_lost(&lost.commit);
         }
         if losses.is_incomplete {
             tracing::error!("more commits may be lost than are remembered");
@@ -285,6 +307,15 @@ impl Members {
     fn losses(&self) -> MutexGuard<'_, LossLedger> {
         self.losses.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn log_lost(commit: &Commit) {
+    let Commit { lsn, at_ms, user, application, fingerprint } = commit;
+    tracing::error!(
+        %lsn, at_ms, %user, %application,
+        fingerprint = format_args!("{fingerprint:016x}"),
+        "an acknowledged commit was lost"
+    );
 }
 
 /// Somebody waits for a change.

@@ -19,6 +19,7 @@ pub mod seen;
 pub mod served;
 pub mod settings;
 pub mod stream;
+mod taking;
 pub mod tls;
 mod tracker;
 pub mod upstreams;

@@ -131,7 +131,7 @@ impl Upstream {
             config: config.clone(),
             counters: Arc::clone(&counters),
             roster: Arc::clone(&roster),
-            generation: AtomicU64::new(0),
+            call_ins: AtomicU64::new(0),
         };
         let pool = Pool::builder(manager)
             .max_size(config.size)
@@ -160,7 +160,7 @@ impl Upstream {
         if let Some(listed) = &object.listed {
             listed.on_acquired();
         }
-        Lease { object: Some(object), upstream: self.clone() }
+        Lease { object: Some(object), upstream: self.clone(), generation: 0 }
     }
 
     /// Whether connecting has not failed within the last second.
@@ -243,7 +243,7 @@ impl Upstream {
     /// Calls all connections in: the idle ones are closed now, those in use when they are given
     /// up, and those that are being made then too. None of them is lent again.
     pub(super) fn call_in(&self) {
-        self.0.pool.manager().generation.fetch_add(1, Ordering::AcqRel);
+        self.0.pool.manager().call_ins.fetch_add(1, Ordering::AcqRel);
         self.close_expired();
     }
 
@@ -290,6 +290,8 @@ impl Drop for Waiting<'_> {
 pub struct Lease {
     object: Option<Object<ConnectionManager>>,
     upstream: Upstream,
+    /// How many timelines had begun when it was taken for writes.
+    pub(super) generation: u64,
 }
 
 impl Lease {

@@ -1,4 +1,6 @@
-//! Who serves a read.
+//! Who serves a read, and how many were served how.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pool::Lease;
 
@@ -37,5 +39,49 @@ impl Served {
             Self::Primary => "primary",
             Self::PrimaryInstead => "primary_instead",
         }
+    }
+}
+
+/// What is counted of freshness; each only grows.
+#[derive(Debug, Default)]
+pub(super) struct FreshnessCounters {
+    /// In the order of [`Served::ALL`].
+    served: [AtomicU64; Served::ALL.len()],
+    pub(super) captured: AtomicU64,
+}
+
+/// What was counted of freshness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FreshnessCounts {
+    /// The reads served, in the order of [`Served::ALL`]; together all that got a connection.
+    pub served: [u64; Served::ALL.len()],
+    /// The positions captured behind writes.
+    pub captured: u64,
+}
+
+impl FreshnessCounters {
+    pub(super) fn on_served(&self, served: Served) {
+        if let Some(counter) = self.served.get(served as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn now(&self) -> FreshnessCounts {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        FreshnessCounts { served: self.served.each_ref().map(load), captured: load(&self.captured) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_has_a_count_of_its_own() {
+        let counters = FreshnessCounters::default();
+        for (times, served) in Served::ALL.into_iter().enumerate() {
+            (0..=times).for_each(|_| counters.on_served(served));
+        }
+        assert_eq!(counters.now(), FreshnessCounts { served: [1, 2, 3, 4], captured: 0 });
     }
 }

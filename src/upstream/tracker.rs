@@ -64,6 +64,7 @@ impl Tracker {
     async fn watch(&mut self, mut control: Control, member: &Member) -> ControlError {
         let mut probes = every(self.config.probe_interval);
         let mut polls = Polls::new(self.config.lsn_poll);
+        member.on_layout(control.layout());
         match control.look().await {
             // The server may have begun anew: backwards too.
             Ok(seen) => {

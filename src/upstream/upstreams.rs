@@ -5,24 +5,25 @@
 //! | a read | the replica in service at the floor with the least outstanding | after a wait for one to reach the floor, the primary |
 //! | the primary | the upstream that is it now | after a wait for one to be it, `NoPrimary` |
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::BuildError;
-use futures::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
 
 use super::config::UpstreamConfig;
 use super::control::ControlConnector;
 use super::member::Member;
 use super::members::{Members, Overview};
 use super::pool::{AcquireError, Lease, Upstream};
-pub use super::served::{Acquired, Served};
+use super::served::FreshnessCounters;
+pub use super::served::{Acquired, FreshnessCounts, Served};
 use super::tls::TlsSetupError;
 use super::tracker::Tracker;
-use crate::freshness::floors::Floors;
+use crate::freshness::beginnings::OwnFloor;
+use crate::freshness::floors::{Floors, Places};
 use crate::freshness::losses::{Commit, LostCommit};
 use crate::lsn::Lsn;
 use crate::topology::Limits;
@@ -33,9 +34,10 @@ use crate::topology::standing::Alarm;
 /// Until they are [tracked](Self::track) the operator's word is taken for who is the primary, and
 /// every replica may serve while it can be reached.
 pub struct Upstreams {
-    members: Arc<Members>,
+    pub(super) members: Arc<Members>,
     /// Ended when dropped. A lock, as whoever closes has no other hold of it.
     trackers: Mutex<JoinSet<()>>,
+    counts: FreshnessCounters,
 }
 
 impl Upstreams {
@@ -51,7 +53,8 @@ impl Upstreams {
     ) -> Result<Self, BuildError> {
         let all = std::iter::once((primary, 1)).chain(replicas).collect();
         let trackers = Mutex::new(JoinSet::new());
-        Ok(Self { members: Arc::new(Members::new(all, limits)?), trackers })
+        let members = Arc::new(Members::new(all, limits)?);
+        Ok(Self { members, trackers, counts: FreshnessCounters::default() })
     }
 
     /// Begins to look at all upstreams, until this is dropped or closed; done when each was looked
@@ -87,10 +90,7 @@ impl Upstreams {
     /// # Errors
     /// When all connections stay in use, or no upstream can be reached.
     pub async fn acquire(&self) -> Result<Lease, AcquireError> {
-        match self.take_from_replicas(Lsn::ZERO).await {
-            Some(outcome) => outcome,
-            None => self.take_from_last_primary().await,
-        }
+        self.acquire_read(Lsn::ZERO, Duration::ZERO).await.map(|acquired| acquired.lease)
     }
 
     /// Takes a connection for a read that must reflect everything up to `floor`, waiting at most
@@ -106,22 +106,9 @@ impl Upstreams {
         floor: Lsn,
         wait_max: Duration,
     ) -> Result<Acquired, AcquireError> {
-        if floor > Lsn::ZERO {
-            self.members.on_floor();
-        }
-        if let Some(outcome) = self.take_from_replicas(floor).await {
-            return outcome.map(|lease| Acquired { lease, served: Served::Replica });
-        }
-        if floor == Lsn::ZERO || !self.members.has_replica() {
-            let lease = self.take_from_last_primary().await?;
-            return Ok(Acquired { lease, served: Served::Primary });
-        }
-        // Boxed: most reads do not come here, and all would have the room for it.
-        if let Some(outcome) = Box::pin(self.wait_for_floor(floor, wait_max)).await {
-            return outcome.map(|lease| Acquired { lease, served: Served::ReplicaAfterWait });
-        }
-        let lease = self.take_from_last_primary().await?;
-        Ok(Acquired { lease, served: Served::PrimaryInstead })
+        let acquired = self.take_for_read(floor, wait_max).await?;
+        self.counts.on_served(acquired.served);
+        Ok(acquired)
     }
 
     /// Takes a connection that may write to the primary, waiting at most `wait_max` for there to
@@ -166,9 +153,49 @@ impl Upstreams {
         &self.members.floors
     }
 
-    /// A commit was acknowledged to its client.
-    pub fn on_commit(&self, commit: Commit) {
-        self.members.on_commit(commit);
+    /// A commit on `lease`, which [`Self::acquire_primary`] gave, is acknowledged to its client:
+    /// raises the session's own floor and those of its places, and remembers the commit.
+    ///
+    /// Exact however late it comes: when others have left the lease's upstream in the meantime, a
+    /// commit beyond where they did is lost, and no floor is raised beyond that.
+    pub fn on_commit(&self, lease: &Lease, places: Places, own: &mut OwnFloor, commit: Commit) {
+        self.members.on_commit(lease.generation, places, own, commit);
+    }
+
+    /// A position was captured behind a write.
+    pub fn on_captured(&self) {
+        self.counts.captured.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Where the last record ends when `pg_current_wal_insert_lsn()` gave `lsn` on the primary.
+    #[must_use]
+    pub fn end_of_last_record(&self, lsn: Lsn) -> Lsn {
+        lsn.end_of_last_record(self.members.last_primary().layout())
+    }
+
+    /// How many timelines have begun since the start: with each, positions beyond its beginning
+    /// that were noted before mean other records. Costs one load.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.members.beginnings.generation()
+    }
+
+    /// Where the last timeline began; zero before a failover.
+    #[must_use]
+    pub fn timeline_began_at(&self) -> Lsn {
+        self.members.beginnings.last()
+    }
+
+    /// Lowers a session's own floor to where a timeline has begun since this was last asked, if
+    /// any has. To be called before each use; costs one load.
+    pub fn settle_floor(&self, own: &mut OwnFloor) {
+        self.members.beginnings.settle(own);
+    }
+
+    /// What was counted of freshness.
+    #[must_use]
+    pub fn freshness_counts(&self) -> FreshnessCounts {
+        self.counts.now()
     }
 
     /// The commits that failovers have lost since the start, oldest first and at most the last
@@ -227,120 +254,6 @@ impl Upstreams {
     pub fn close(&self) {
         self.trackers().abort_all();
         self.iter().for_each(Upstream::close);
-    }
-
-    /// A connection to a replica at the floor; `None` when there is no such replica that can be
-    /// reached.
-    async fn take_from_replicas(&self, floor: Lsn) -> Option<Result<Lease, AcquireError>> {
-        let mut excluded = 0;
-        while let Some(member) = self.members.choose_replica(floor, excluded) {
-            match member.pool.acquire().await {
-                Err(AcquireError::Connect(error)) => {
-                    tracing::warn!(address = %member.address(), %error, "replica cannot be reached");
-                    member.look_now.notify_one();
-                    // One that has no bit is out by itself: its pool knows that it is down.
-                    let bit = self.members.index_of(member).and_then(|n| u32::try_from(n).ok());
-                    excluded |= bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0);
-                }
-                outcome => return Some(outcome),
-            }
-        }
-        None
-    }
-
-    async fn take_from_primary(&self, wait_max: Duration) -> Result<Lease, AcquireError> {
-        let no_primary = || AcquireError::NoPrimary { waited: wait_max };
-        let primary = self.members.primary().ok_or_else(no_primary)?;
-        let acquiring = primary.write_pool.acquire();
-        tokio::pin!(acquiring);
-        let acquired = match acquiring.as_mut().now_or_never() {
-            // Boxed: mostly a connection is free, and all would have the room for it.
-            None => Box::pin(self.while_primary(primary, acquiring)).await,
-            at_once => at_once,
-        };
-        let outcome = acquired.ok_or_else(no_primary)?;
-        // What was lent amid a change of the primary is closed, and nothing was sent on it.
-        if outcome.as_ref().is_ok_and(Lease::is_called_in) || !self.members.is_primary(primary) {
-            return Err(no_primary());
-        }
-        if outcome.as_ref().is_err_and(AcquireError::is_absence) {
-            primary.look_now.notify_one();
-        }
-        outcome
-    }
-
-    /// What comes of `acquiring`; `None` when `primary` ceases to be it meanwhile.
-    async fn while_primary<T>(
-        &self,
-        primary: &Member,
-        mut acquiring: impl Future<Output = T> + Unpin,
-    ) -> Option<T> {
-        loop {
-            let changed = self.members.changed();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if !self.members.is_primary(primary) {
-                return None;
-            }
-            tokio::select! {
-                biased;
-                outcome = &mut acquiring => return Some(outcome),
-                () = changed => {}
-            }
-        }
-    }
-
-    async fn wait_for_primary(&self, wait_max: Duration) -> Result<Lease, AcquireError> {
-        let waiting = self.members.wait();
-        let deadline = Instant::now() + wait_max;
-        self.members.look_at_all();
-        loop {
-            let changed = waiting.changed();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let failure = match self.take_from_primary(wait_max).await {
-                Err(error) if error.is_absence() => error,
-                outcome => return outcome,
-            };
-            if timeout_at(deadline, changed).await.is_err() {
-                return Err(failure);
-            }
-        }
-    }
-
-    /// The primary, for a read. When there is none, who was it last may still have connections.
-    async fn take_from_last_primary(&self) -> Result<Lease, AcquireError> {
-        let member = self.members.last_primary();
-        if self.members.primary().is_none() && !member.may_still_serve() {
-            return Err(AcquireError::NoPrimary { waited: Duration::ZERO });
-        }
-        member.pool.acquire().await
-    }
-
-    /// Waits for a replica to reach the floor; `None` when none has in time.
-    async fn wait_for_floor(
-        &self,
-        floor: Lsn,
-        wait_max: Duration,
-    ) -> Option<Result<Lease, AcquireError>> {
-        let waiting = self.members.wait();
-        let deadline = Instant::now() + wait_max;
-        let mut is_first = true;
-        while self.members.has_replica() {
-            let changed = waiting.changed();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            // Between the last look and `enable` one may have come.
-            if let Some(outcome) = self.take_from_replicas(floor).await {
-                return Some(outcome);
-            }
-            if is_first {
-                is_first = false;
-                self.members.iter().for_each(|member| member.poll_now.notify_one());
-            }
-            timeout_at(deadline, changed).await.ok()?;
-        }
-        None
     }
 
     fn is_tracked(&self) -> bool {

@@ -1,0 +1,157 @@
+//! How upstreams are tried in turn, and what is waited for when none will do.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::time::{Instant, timeout_at};
+
+use super::member::Member;
+use super::pool::{AcquireError, Lease};
+use super::upstreams::{Acquired, Served, Upstreams};
+use crate::lsn::Lsn;
+
+impl Upstreams {
+    pub(super) async fn take_for_read(
+        &self,
+        floor: Lsn,
+        wait_max: Duration,
+    ) -> Result<Acquired, AcquireError> {
+        if floor > Lsn::ZERO {
+            self.members.on_floor();
+        }
+        if let Some(outcome) = self.take_from_replicas(floor).await {
+            return outcome.map(|lease| Acquired { lease, served: Served::Replica });
+        }
+        if floor == Lsn::ZERO || !self.members.has_replica() {
+            let lease = self.take_from_last_primary().await?;
+            return Ok(Acquired { lease, served: Served::Primary });
+        }
+        // Boxed: most reads do not come here, and all would have the room for it.
+        if let Some(outcome) = Box::pin(self.wait_for_floor(floor, wait_max)).await {
+            return outcome.map(|lease| Acquired { lease, served: Served::ReplicaAfterWait });
+        }
+        let lease = self.take_from_last_primary().await?;
+        Ok(Acquired { lease, served: Served::PrimaryInstead })
+    }
+
+    /// A connection to a replica at the floor; `None` when there is no such replica that can be
+    /// reached.
+    async fn take_from_replicas(&self, floor: Lsn) -> Option<Result<Lease, AcquireError>> {
+        let mut excluded = 0;
+        while let Some(member) = self.members.choose_replica(floor, excluded) {
+            match member.pool.acquire().await {
+                Err(AcquireError::Connect(error)) => {
+                    tracing::warn!(address = %member.address(), %error, "replica cannot be reached");
+                    member.look_now.notify_one();
+                    // One that has no bit is out by itself: its pool knows that it is down.
+                    let bit = self.members.index_of(member).and_then(|n| u32::try_from(n).ok());
+                    excluded |= bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0);
+                }
+                outcome => return Some(outcome),
+            }
+        }
+        None
+    }
+
+    pub(super) async fn take_from_primary(
+        &self,
+        wait_max: Duration,
+    ) -> Result<Lease, AcquireError> {
+        let no_primary = || AcquireError::NoPrimary { waited: wait_max };
+        let primary = self.members.primary().ok_or_else(no_primary)?;
+        let acquiring = primary.write_pool.acquire();
+        tokio::pin!(acquiring);
+        let acquired = match acquiring.as_mut().now_or_never() {
+            // Boxed: mostly a connection is free, and all would have the room for it.
+            None => Box::pin(self.while_primary(primary, acquiring)).await,
+            at_once => at_once,
+        };
+        let mut outcome = acquired.ok_or_else(no_primary)?;
+        if let Ok(lease) = &mut outcome {
+            // Before what follows is asked: then nobody has taken over in this generation.
+            lease.generation = self.generation();
+        }
+        // What was lent amid a change of the primary is closed, and nothing was sent on it.
+        if outcome.as_ref().is_ok_and(Lease::is_called_in) || !self.members.is_primary(primary) {
+            return Err(no_primary());
+        }
+        if outcome.as_ref().is_err_and(AcquireError::is_absence) {
+            primary.look_now.notify_one();
+        }
+        outcome
+    }
+
+    /// What comes of `acquiring`; `None` when `primary` ceases to be it meanwhile.
+    async fn while_primary<T>(
+        &self,
+        primary: &Member,
+        mut acquiring: impl Future<Output = T> + Unpin,
+    ) -> Option<T> {
+        loop {
+            let changed = self.members.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if !self.members.is_primary(primary) {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                outcome = &mut acquiring => return Some(outcome),
+                () = changed => {}
+            }
+        }
+    }
+
+    pub(super) async fn wait_for_primary(&self, wait_max: Duration) -> Result<Lease, AcquireError> {
+        let waiting = self.members.wait();
+        let deadline = Instant::now() + wait_max;
+        self.members.look_at_all();
+        loop {
+            let changed = waiting.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let failure = match self.take_from_primary(wait_max).await {
+                Err(error) if error.is_absence() => error,
+                outcome => return outcome,
+            };
+            if timeout_at(deadline, changed).await.is_err() {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// The primary, for a read. When there is none, who was it last may still have connections.
+    async fn take_from_last_primary(&self) -> Result<Lease, AcquireError> {
+        let member = self.members.last_primary();
+        if self.members.primary().is_none() && !member.may_still_serve() {
+            return Err(AcquireError::NoPrimary { waited: Duration::ZERO });
+        }
+        member.pool.acquire().await
+    }
+
+    /// Waits for a replica to reach the floor; `None` when none has in time.
+    async fn wait_for_floor(
+        &self,
+        floor: Lsn,
+        wait_max: Duration,
+    ) -> Option<Result<Lease, AcquireError>> {
+        let waiting = self.members.wait();
+        let deadline = Instant::now() + wait_max;
+        let mut is_first = true;
+        while self.members.has_replica() {
+            let changed = waiting.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            // Between the last look and `enable` one may have come.
+            if let Some(outcome) = self.take_from_replicas(floor).await {
+                return Some(outcome);
+            }
+            if is_first {
+                is_first = false;
+                self.members.iter().for_each(|member| member.poll_now.notify_one());
+            }
+            timeout_at(deadline, changed).await.ok()?;
+        }
+        None
+    }
+}
