@@ -15,6 +15,7 @@ mod lexing;
 mod multiplexing;
 mod observing;
 mod pins;
+mod primary;
 mod programs;
 mod read_only;
 mod settings;

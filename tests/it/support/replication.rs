@@ -72,6 +72,20 @@ impl Postgres {
         timeout(STEP_MAX, done).await.expect("replay pauses or resumes");
     }
 
+    /// Has a standby receive no more, and waits until that is so.
+    pub(crate) async fn stop_streaming(&self) {
+        let set = "ALTER SYSTEM SET primary_conninfo = '';\nSELECT pg_reload_conf();";
+        self.cluster.run("postgres", set).unwrap_or_else(|error| panic!("{error}"));
+        let client = self.connect().await;
+        let is_done = "SELECT count(*) = 0 FROM pg_stat_wal_receiver";
+        let done = async {
+            while !client.query_one(is_done, &[]).await.expect("a count").get::<_, bool>(0) {
+                sleep(STEP_MAX / 1000).await;
+            }
+        };
+        timeout(STEP_MAX, done).await.expect("the receiver ends");
+    }
+
     /// Has a standby hold each commit back for so long.
     pub(crate) fn delay_replay(&self, delay: Duration) {
         let set = format!("ALTER SYSTEM SET recovery_min_apply_delay = '{}ms'", delay.as_millis());
