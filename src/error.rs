@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::sql::kind::KNOWN_SHOWS;
 use crate::sql::refusal::Refusal;
 use crate::sqlstate::SqlState;
 use crate::upstream::pool::AcquireError;
@@ -292,19 +293,6 @@ impl GatewayError {
         }
     }
 }
-
-/// What `SHOW pgsluice.…` knows.
-pub const KNOWN_SHOWS: [&str; 9] = [
-    "pgsluice.bypasses",
-    "pgsluice.cache",
-    "pgsluice.clients",
-    "pgsluice.pins",
-    "pgsluice.pools",
-    "pgsluice.servers",
-    "pgsluice.stats",
-    "pgsluice.upstreams",
-    "pgsluice.version",
-];
 
 impl fmt::Display for GatewayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

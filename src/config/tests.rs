@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::server::config::{AuthMethod, TlsConfig};
 use crate::server::users::Users;
+use crate::upstream::config::TrackingConfig;
 
 /// The least that a gateway needs.
 const NEEDED: [(&str, &str); 5] = [
@@ -97,6 +98,19 @@ fn users_are_listed_with_commas_between_them() {
     let config = config(&[("READ_WRITE_USERS", " ann, ,Bob"), ("ADMIN_USERS", "carol")]).unwrap();
     assert_eq!(config.auth.writers, ["ann", "Bob"]);
     assert_eq!(config.auth.admins, ["carol"]);
+}
+
+#[test]
+fn waits_for_freshness_and_failover_have_bounds() {
+    let tracking = |given: &[(&str, &str)]| config(given).unwrap().upstream.tracking;
+    assert_eq!(tracking(&[]), TrackingConfig::default());
+    let given = [("LSN_POLL_MS", "5"), ("LSN_WAIT_MAX_MS", "0"), ("FAILOVER_WAIT_MAX_MS", "0")];
+    let TrackingConfig { lsn_poll, lsn_wait_max, failover_wait_max, .. } = tracking(&given);
+    assert_eq!(lsn_poll, Duration::from_millis(5));
+    assert_eq!((lsn_wait_max, failover_wait_max), (Duration::ZERO, Duration::ZERO));
+    for (name, value) in [("LSN_POLL_MS", "0"), ("LSN_WAIT_MAX_MS", "2147483648")] {
+        assert!(complaints(&[(name, value)]).join("").contains(name), "{name}={value}");
+    }
 }
 
 #[test]

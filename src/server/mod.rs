@@ -164,7 +164,7 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
     let replica = |replica: &Replica| Ok((pool(&replica.address)?, replica.weight));
     let replicas = settings.upstream.replicas.iter().map(replica);
     let replicas = replicas.collect::<Result<Vec<_>, ServeError>>()?;
-    let limits = settings.upstream.tracking.limits;
+    let primary = pool(&settings.upstream.primary)?;
     Ok(Shared {
         config: settings.session.clone(),
         database: settings.upstream.database.clone(),
@@ -175,7 +175,7 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
             ..analyze::Config::default()
         }),
         cache: Cache::new(settings.cache),
-        upstreams: Upstreams::new(replicas, pool(&settings.upstream.primary)?, limits)
+        upstreams: Upstreams::new(replicas, primary, &settings.upstream.tracking)
             .map_err(|error| ServeError::Identity(error.to_string()))?,
         catalog: None,
         interner: Interner::default(),
@@ -219,11 +219,8 @@ async fn try_upstreams(shared: &Shared) -> Result<(), ServeError> {
 /// Reads what the database's own functions may do, and keeps that fresh.
 async fn read_catalog(settings: &Settings, shared: &Shared) -> Result<Arc<Catalog>, ServeError> {
     let upstream = &settings.upstream;
-    let primary = shared.upstreams.primary().connector().address();
     let mut connect = tokio_postgres::Config::new();
     connect
-        .host(&primary.host)
-        .port(primary.port)
         .user(&upstream.user)
         .password(upstream.password.expose())
         .dbname(&upstream.database)
@@ -242,11 +239,12 @@ async fn read_catalog(settings: &Settings, shared: &Shared) -> Result<Arc<Catalo
         ..catalog::Config::default()
     };
     let tls = crate::upstream::tls::client_config(upstream).map_err(ServeError::UpstreamTls)?;
+    let whom = shared.upstreams.whom_to_ask();
     let started = match tls {
-        None => Catalog::start(connect, tokio_postgres::NoTls, config).await,
+        None => Catalog::start(connect, whom, tokio_postgres::NoTls, config).await,
         Some(tls) => {
             let connector = postgres_rustls::MakeTlsConnector::new(tls.into());
-            Catalog::start(connect, connector, config).await
+            Catalog::start(connect, whom, connector, config).await
         }
     };
     started.map_err(ServeError::Catalog)

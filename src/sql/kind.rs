@@ -134,6 +134,21 @@ pub enum GatewayCommand {
     Show(String),
 }
 
+/// What `SHOW pgsluice.…` knows.
+pub const KNOWN_SHOWS: [&str; 11] = [
+    "pgsluice.bypasses",
+    "pgsluice.cache",
+    "pgsluice.clients",
+    "pgsluice.freshness",
+    "pgsluice.lost_commits",
+    "pgsluice.pins",
+    "pgsluice.pools",
+    "pgsluice.servers",
+    "pgsluice.stats",
+    "pgsluice.upstreams",
+    "pgsluice.version",
+];
+
 /// Isolation levels under PostgreSQL's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {

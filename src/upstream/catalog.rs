@@ -1,18 +1,24 @@
 //! Reads what a database's own functions can do, and keeps that fresh.
 //!
 //! This is the control plane: a connection of its own, apart from those that carry clients'
-//! statements, with `default_transaction_read_only` and `pg_catalog` alone on its path.
+//! statements, with `default_transaction_read_only` and `pg_catalog` alone on its path. Whom it
+//! leads to is asked anew for each reading, so that a failover is followed.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod};
+use deadpool_postgres::{
+    ConfigConnectImpl, Connect, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod,
+};
+use futures::future::BoxFuture;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Row, Socket};
 
+use super::config::Address;
 use crate::sql::catalog::{CatalogSnapshot, FunctionRow, OperatorRow, Volatility};
 
 /// How often and how long a catalog is read.
@@ -29,6 +35,9 @@ impl Default for Config {
         Self { refresh_interval: Duration::from_secs(30), load_timeout: Duration::from_secs(10) }
     }
 }
+
+/// Says whom to ask now.
+pub type Whom = Arc<dyn Fn() -> Address + Send + Sync>;
 
 /// Why the catalogs could not be read.
 #[derive(Debug)]
@@ -59,6 +68,7 @@ impl std::error::Error for CatalogError {}
 /// The catalogs of one database, read anew from time to time.
 pub struct Catalog {
     pool: Pool,
+    whom: Whom,
     load_timeout: Duration,
     /// Held for the length of one pointer's copy, so a lock is as good as a swap.
     current: RwLock<Arc<CatalogSnapshot>>,
@@ -67,23 +77,24 @@ pub struct Catalog {
 }
 
 /// The last reading, begun at `began`.
-#[derive(Clone, Copy)]
 struct Attempt {
     began: Instant,
+    of: Address,
     is_good: bool,
 }
 
 impl Catalog {
-    /// Reads the catalogs of the database that `connect` names, and goes on reading them every
-    /// `refresh_interval` until the last handle is dropped.
+    /// Reads the catalogs of the database that `connect` names on the server that `whom` says, and
+    /// goes on reading them every `refresh_interval` until the last handle is dropped.
     ///
-    /// `tls` is a ready connector: rustls's, or `NoTls`; `connect` says whether it must be used.
+    /// `connect` names no host. `tls` is a ready connector: rustls's, or `NoTls`; `connect` says whether it must be used.
     ///
     /// # Errors
     ///
     /// - the first reading failed: what functions do must be known before the first statement.
     pub async fn start<T>(
         connect: tokio_postgres::Config,
+        whom: Whom,
         tls: T,
         config: Config,
     ) -> Result<Arc<Self>, CatalogError>
@@ -94,18 +105,20 @@ impl Catalog {
         <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(guarded(connect), tls, recycling);
+        let dial = DialWhom { whom: Arc::clone(&whom), tls: ConfigConnectImpl { tls } };
+        let manager = Manager::from_connect(guarded(connect), dial, recycling);
         // Building can only fail for a timeout without a runtime, and no timeout is set.
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS_MAX)
             .build()
             .map_err(|_| CatalogError::Connect(PoolError::NoRuntimeSpecified))?;
-        let began = Instant::now();
+        let (began, of) = (Instant::now(), whom());
         let catalog = Arc::new(Self {
             current: RwLock::new(Arc::new(read(&pool, config.load_timeout).await?)),
-            last: Mutex::new(Attempt { began, is_good: true }),
+            last: Mutex::new(Attempt { began, of, is_good: true }),
             load_timeout: config.load_timeout,
             pool,
+            whom,
         });
         tokio::spawn(keep_fresh(Arc::downgrade(&catalog), config.refresh_interval));
         Ok(catalog)
@@ -134,9 +147,13 @@ impl Catalog {
         if last.began.elapsed() < age {
             return if last.is_good { Ok(()) } else { Err(CatalogError::FailedJustNow) };
         }
-        let began = Instant::now();
+        let (began, of) = (Instant::now(), (self.whom)());
+        if last.of != of {
+            // Whom they lead to may live on, with functions of its own.
+            self.pool.retain(|_, _| false);
+        }
         let read = read(&self.pool, self.load_timeout).await;
-        *last = Attempt { began, is_good: read.is_ok() };
+        *last = Attempt { began, of, is_good: read.is_ok() };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read?);
         Ok(())
     }
@@ -179,6 +196,25 @@ async fn read(pool: &Pool, timeout: Duration) -> Result<CatalogSnapshot, Catalog
         load(&client).await.map_err(CatalogError::Query)
     };
     tokio::time::timeout(timeout, reading).await.unwrap_or(Err(CatalogError::TimedOut))
+}
+
+/// Connects to whoever is to be asked when a connection is needed.
+struct DialWhom<C> {
+    whom: Whom,
+    tls: C,
+}
+
+impl<C: Connect> Connect for DialWhom<C> {
+    fn connect(
+        &self,
+        config: &tokio_postgres::Config,
+    ) -> BoxFuture<'_, Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>>
+    {
+        let Address { host, port } = (self.whom)();
+        let mut config = config.clone();
+        config.host(host).port(port);
+        self.tls.connect(&config)
+    }
 }
 
 /// The settings of the connection come after the operator's own, so they hold.

@@ -2,7 +2,7 @@
 //! without a lock.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use deadpool::managed::BuildError;
@@ -15,7 +15,7 @@ use super::pool::Upstream;
 use crate::freshness::beginnings::{Beginnings, OwnFloor};
 use crate::freshness::floors::{Floors, Places};
 use crate::freshness::losses::{Commit, LossLedger, LostCommit};
-use crate::lsn::Lsn;
+use crate::lsn::{AtomicLsn, Lsn};
 use crate::topology::choose::{Candidate, choose};
 use crate::topology::standing::{Alarm, Decision, NewTimeline, Standing};
 use crate::topology::state::{Lag, State};
@@ -34,13 +34,21 @@ pub(super) struct Members {
     waiters: AtomicU32,
     changed: Notify,
     pub(super) floors: Floors,
-    pub(super) beginnings: Beginnings,
+    /// How many timelines have begun, and where the last one did; written under `written`.
+    generation: AtomicU64,
+    began_at: AtomicLsn,
     /// A lock, as the trackers take turns; held for a decision, never by a session's statement.
     known: Mutex<Known>,
     /// A lock, as all sessions share it; held for one commit's entry. Floors are raised by commits
     /// and lowered by new timelines under it, so that no commit of an old timeline comes late.
-    losses: Mutex<LossLedger>,
+    written: Mutex<Written>,
     epoch: Instant,
+}
+
+/// What is known of the writes that went through here.
+struct Written {
+    losses: LossLedger,
+    beginnings: Beginnings,
 }
 
 struct Known {
@@ -80,9 +88,13 @@ impl Members {
             waiters: AtomicU32::new(0),
             changed: Notify::new(),
             floors: Floors::default(),
-            beginnings: Beginnings::default(),
+            generation: AtomicU64::new(0),
+            began_at: AtomicLsn::default(),
             known: Mutex::new(Known { state, alarms: Vec::new() }),
-            losses: Mutex::new(LossLedger::new(COMMITS_MAX)),
+            written: Mutex::new(Written {
+                losses: LossLedger::new(COMMITS_MAX),
+                beginnings: Beginnings::default(),
+            }),
             epoch: Instant::now(),
         };
         // Believed until it is seen: the first is the primary, the others may serve.
@@ -207,9 +219,9 @@ impl Members {
         own: &mut OwnFloor,
         commit: Commit,
     ) {
-        let mut losses = self.losses();
-        self.beginnings.settle(own);
-        let began_at = self.beginnings.since(generation).1;
+        let Written { losses, beginnings } = &mut *self.written();
+        own.settle(beginnings);
+        let began_at = beginnings.least_since(generation);
         let kept = began_at.map_or(commit.lsn, |began_at| commit.lsn.min(began_at));
         own.raise(kept);
         self.floors.raise(places, kept);
@@ -222,8 +234,22 @@ impl Members {
         }
     }
 
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn began_at(&self) -> Lsn {
+        self.began_at.load()
+    }
+
+    pub(super) fn settle(&self, own: &mut OwnFloor) {
+        if own.generation() != self.generation() {
+            own.settle(&self.written().beginnings);
+        }
+    }
+
     pub(super) fn lost_commits(&self) -> (Vec<LostCommit>, u64) {
-        let losses = self.losses();
+        let losses = &self.written().losses;
         (losses.lost().cloned().collect(), losses.lost_total())
     }
 
@@ -285,9 +311,11 @@ impl Members {
     fn on_new_timeline(&self, new: NewTimeline) {
         let NewTimeline { timeline, began_at } = new;
         let losses = {
-            let mut losses = self.losses();
+            let Written { losses, beginnings } = &mut *self.written();
             self.floors.on_new_timeline(began_at);
-            self.beginnings.on_new_timeline(began_at);
+            self.began_at.reset(began_at);
+            let generation = beginnings.on_new_timeline(began_at);
+            self.generation.store(generation, Ordering::Release);
             losses.on_new_timeline(timeline, began_at)
         };
         let lost = losses.commits.len();
@@ -304,8 +332,8 @@ impl Members {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn losses(&self) -> MutexGuard<'_, LossLedger> {
-        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

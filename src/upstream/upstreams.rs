@@ -13,7 +13,8 @@ use deadpool::managed::BuildError;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::config::UpstreamConfig;
+use super::catalog::Whom;
+use super::config::{TrackingConfig, UpstreamConfig};
 use super::control::ControlConnector;
 use super::member::Member;
 use super::members::{Members, Overview};
@@ -26,7 +27,6 @@ use crate::freshness::beginnings::OwnFloor;
 use crate::freshness::floors::{Floors, Places};
 use crate::freshness::losses::{Commit, LostCommit};
 use crate::lsn::Lsn;
-use crate::topology::Limits;
 use crate::topology::standing::Alarm;
 
 /// The upstreams, with what is known of each.
@@ -38,6 +38,7 @@ pub struct Upstreams {
     /// Ended when dropped. A lock, as whoever closes has no other hold of it.
     trackers: Mutex<JoinSet<()>>,
     counts: FreshnessCounters,
+    tracking: TrackingConfig,
 }
 
 impl Upstreams {
@@ -49,12 +50,17 @@ impl Upstreams {
     pub fn new(
         replicas: Vec<(Upstream, u32)>,
         primary: Upstream,
-        limits: Limits,
+        tracking: &TrackingConfig,
     ) -> Result<Self, BuildError> {
         let all = std::iter::once((primary, 1)).chain(replicas).collect();
         let trackers = Mutex::new(JoinSet::new());
-        let members = Arc::new(Members::new(all, limits)?);
-        Ok(Self { members, trackers, counts: FreshnessCounters::default() })
+        let members = Arc::new(Members::new(all, tracking.limits)?);
+        Ok(Self {
+            members,
+            trackers,
+            counts: FreshnessCounters::default(),
+            tracking: tracking.clone(),
+        })
     }
 
     /// Begins to look at all upstreams, until this is dropped or closed; done when each was looked
@@ -177,19 +183,19 @@ impl Upstreams {
     /// that were noted before mean other records. Costs one load.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.members.beginnings.generation()
+        self.members.generation()
     }
 
     /// Where the last timeline began; zero before a failover.
     #[must_use]
     pub fn timeline_began_at(&self) -> Lsn {
-        self.members.beginnings.last()
+        self.members.began_at()
     }
 
     /// Lowers a session's own floor to where a timeline has begun since this was last asked, if
     /// any has. To be called before each use; costs one load.
     pub fn settle_floor(&self, own: &mut OwnFloor) {
-        self.members.beginnings.settle(own);
+        self.members.settle(own);
     }
 
     /// What was counted of freshness.
@@ -215,6 +221,24 @@ impl Upstreams {
     #[must_use]
     pub fn has_primary(&self) -> bool {
         self.members.primary().is_some()
+    }
+
+    /// How they are followed, and how long is waited for what: what callers wait by.
+    #[must_use]
+    pub const fn tracking(&self) -> &TrackingConfig {
+        &self.tracking
+    }
+
+    /// Says whom to ask for what is the same on all: the primary, without one a replica in service,
+    /// and without that who was the primary last.
+    #[must_use]
+    pub fn whom_to_ask(&self) -> Whom {
+        let members = Arc::clone(&self.members);
+        Arc::new(move || {
+            let replica = || members.iter().find(|member| member.is_serving());
+            let whom = members.primary().or_else(replica);
+            whom.unwrap_or_else(|| members.last_primary()).address().clone()
+        })
     }
 
     /// All pools: those for reads, then those for what may write; of each kind the configured

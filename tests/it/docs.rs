@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pgsluice::config;
-use pgsluice::error::KNOWN_SHOWS;
+use pgsluice::sql::kind::KNOWN_SHOWS;
 
 use crate::support::sources::{rust_files, source};
 

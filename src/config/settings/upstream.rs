@@ -116,6 +116,30 @@ pub(super) const UPSTREAM: &[Setting] = &[
         },
     ),
     Setting::new(
+        "LSN_POLL_MS",
+        "50",
+        "How often each replica is asked how far it has come, while reads must see earlier writes.",
+        |draft, text| put(&mut draft.config.upstream.tracking.lsn_poll, values::millis(text, 1)),
+    ),
+    Setting::new(
+        "LSN_WAIT_MAX_MS",
+        "200",
+        "How long a read that must see an earlier write waits for a replica to have it; then it goes \
+         to the primary. 0 to go there at once.",
+        |draft, text| {
+            put(&mut draft.config.upstream.tracking.lsn_wait_max, values::millis(text, 0))
+        },
+    ),
+    Setting::new(
+        "FAILOVER_WAIT_MAX_MS",
+        "30000",
+        "How long a statement that needs the primary waits while no server is it, before it fails \
+         with 57P03. 0 to fail at once.",
+        |draft, text| {
+            put(&mut draft.config.upstream.tracking.failover_wait_max, values::millis(text, 0))
+        },
+    ),
+    Setting::new(
         "CATALOG_REFRESH_SECONDS",
         "60",
         "How often the list of the database's functions and views is read again.",

@@ -8,6 +8,7 @@ use super::utc::utc;
 use super::{Shared, View, cell};
 use crate::session::control::Control;
 use crate::session::seen::Place;
+use crate::upstream::access::Access;
 use crate::upstream::members::Overview;
 use crate::upstream::pool::Upstream;
 use crate::upstream::seen::ConnectionSeen;
@@ -38,7 +39,9 @@ pub(super) fn pool_columns() -> Vec<Column> {
 }
 
 pub(super) fn server_columns() -> Vec<Column> {
-    socket_columns()
+    let mut columns = socket_columns();
+    columns.push(Column::text("access"));
+    columns
 }
 
 pub(super) fn database_columns() -> Vec<Column> {
@@ -75,6 +78,7 @@ pub(super) fn upstream_columns() -> Vec<Column> {
         Column::number("lag_bytes"),
         Column::number("lag_ms"),
         Column::number("weight"),
+        Column::text("access"),
     ]);
     columns
 }
@@ -129,7 +133,7 @@ pub(super) fn server_rows(view: &View<'_>) -> Vec<Row> {
         .into_iter()
         .filter_map(|control| Some((control.cancel.seen().holds?, control)))
         .collect();
-    let row = |connection: &Arc<ConnectionSeen>| {
+    let row = |(access, connection): (Access, Arc<ConnectionSeen>)| {
         let holder = holders.get(&connection.number);
         let state = match (holder, connection.is_idle()) {
             (None, true) => "idle",
@@ -165,16 +169,21 @@ pub(super) fn server_rows(view: &View<'_>) -> Vec<Row> {
             },
             cell(connection.prepared()),
             cell(connection.number),
+            cell(access),
         ]
     };
-    connections(shared).iter().map(row).collect()
+    let listed = |pool: &Upstream| {
+        let access = pool.access();
+        pool.roster().connections().into_iter().map(move |connection| (access, connection))
+    };
+    shared.upstreams.iter().flat_map(listed).map(row).collect()
 }
 
 pub(super) fn database_rows(shared: &Shared) -> Vec<Row> {
     let config = shared.upstreams.primary().config();
     let hosts: Vec<_> =
         shared.upstreams.read_pools().map(|up| up.connector().address().host.clone()).collect();
-    let connections_max = config.size * hosts.len();
+    let connections_max = config.size * listed_pools(shared).count();
     let lifetime = config.lifetime.map_or(0, |lifetime| lifetime.as_secs());
     let (served, console): (Vec<_>, Vec<_>) =
         shared.registry.all().into_iter().partition(|control| control.is_served());
@@ -227,9 +236,10 @@ pub(super) fn list_rows(shared: &Shared) -> Vec<Row> {
     items.into_iter().map(|(list, items)| vec![cell(list), cell(items)]).collect()
 }
 
-/// One row an upstream, replicas first.
+/// One row a pool: replicas first, then what may write.
 pub(super) fn upstream_rows(shared: &Shared) -> Vec<Row> {
-    let row = |(upstream, overview): (&Upstream, Overview)| {
+    let overviews = shared.upstreams.overviews();
+    let row = |(upstream, overview): (&Upstream, &Overview)| {
         let (open, idle) = upstream.open_and_idle();
         let counts = upstream.counts();
         let numbers = [counts.acquires, counts.releases, counts.connects, counts.closes];
@@ -246,10 +256,22 @@ pub(super) fn upstream_rows(shared: &Shared) -> Vec<Row> {
             lag.and_then(|lag| cell(lag.bytes)),
             lag.and_then(|lag| cell(lag.ms)),
             cell(overview.weight),
+            cell(upstream.access()),
         ]);
         row
     };
-    shared.upstreams.read_pools().zip(shared.upstreams.overviews()).map(row).collect()
+    // The pools come in the upstreams' order, once for each access.
+    let all = shared.upstreams.iter().zip(overviews.iter().cycle());
+    all.filter(|(pool, _)| is_listed(pool)).map(row).collect()
+}
+
+fn listed_pools(shared: &Shared) -> impl Iterator<Item = &Upstream> {
+    shared.upstreams.iter().filter(|pool| is_listed(pool))
+}
+
+/// Every pool for reads, and those for what may write once somebody did.
+fn is_listed(pool: &Upstream) -> bool {
+    pool.access() == Access::ReadOnly || pool.counts().connects > 0
 }
 
 fn connections(shared: &Shared) -> Vec<Arc<ConnectionSeen>> {

@@ -5,6 +5,7 @@
 //! what it is here.
 
 mod connections;
+mod freshness;
 mod sessions;
 mod stats;
 mod utc;
@@ -29,10 +30,14 @@ pub enum Subject {
     Config,
     /// What can be connected to.
     Databases,
+    /// Who served reads, and what was captured and lost of writes.
+    Freshness,
     /// What can be shown.
     Help,
     /// How many there are of each kind of thing.
     Lists,
+    /// The acknowledged commits that failovers have lost.
+    LostCommits,
     /// The sessions that keep their connection, and why.
     Pins,
     /// Sessions and connections, by what they are doing.
@@ -45,7 +50,7 @@ pub enum Subject {
     StatsAverages,
     /// What was counted alone.
     StatsTotals,
-    /// The pool of each upstream.
+    /// The pools of each upstream.
     Upstreams,
     /// The users.
     Users,
@@ -54,14 +59,16 @@ pub enum Subject {
 }
 
 /// Every subject under its name, and whether any client may ask for it.
-const SUBJECTS: [(&str, Subject, bool); 16] = [
+const SUBJECTS: [(&str, Subject, bool); 18] = [
     ("bypasses", Subject::Bypasses, true),
     ("cache", Subject::Cache, true),
     ("clients", Subject::Clients, true),
     ("config", Subject::Config, false),
     ("databases", Subject::Databases, false),
+    ("freshness", Subject::Freshness, true),
     ("help", Subject::Help, false),
     ("lists", Subject::Lists, false),
+    ("lost_commits", Subject::LostCommits, true),
     ("pins", Subject::Pins, true),
     ("pools", Subject::Pools, true),
     ("servers", Subject::Servers, true),
@@ -101,8 +108,10 @@ impl Subject {
             Self::Clients => sessions::client_columns(),
             Self::Config => ["key", "value", "default", "changeable"].map(TEXT).to_vec(),
             Self::Databases => connections::database_columns(),
+            Self::Freshness => freshness::columns(),
             Self::Help => vec![TEXT("command")],
             Self::Lists => vec![TEXT("list"), NUMBER("items")],
+            Self::LostCommits => freshness::lost_commit_columns(),
             Self::Pins => sessions::pin_columns(),
             Self::Pools => connections::pool_columns(),
             Self::Servers => connections::server_columns(),
@@ -128,11 +137,13 @@ impl Subject {
             Self::Clients => sessions::client_rows(view),
             Self::Config => config_rows(shared),
             Self::Databases => connections::database_rows(shared),
+            Self::Freshness => freshness::rows(shared),
             Self::Help => {
                 let shown = SUBJECTS.iter().map(|(name, ..)| name.to_uppercase());
                 shown.map(|name| vec![cell(format_args!("SHOW {name}"))]).collect()
             }
             Self::Lists => connections::list_rows(shared),
+            Self::LostCommits => freshness::lost_commit_rows(view),
             Self::Pins => sessions::pin_rows(view),
             Self::Pools => connections::pool_rows(shared),
             Self::Servers => connections::server_rows(view),
@@ -265,7 +276,7 @@ fn now() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::KNOWN_SHOWS;
+    use crate::sql::kind::KNOWN_SHOWS;
 
     #[test]
     fn what_any_client_may_ask_for_is_what_the_hint_names() {

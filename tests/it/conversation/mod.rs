@@ -1,6 +1,7 @@
 //! Conversations between a client, the gateway and an upstream that says what a test says, message
 //! by message, in virtual time.
 
+mod access;
 mod cancels;
 mod described;
 mod flights;

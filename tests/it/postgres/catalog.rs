@@ -6,12 +6,13 @@ use std::time::Duration;
 use pgsluice::sql::catalog::{CatalogSnapshot, CatalogVerdict};
 use pgsluice::sql::functions::{self, FunctionVerdict};
 use pgsluice::sql::settings::{self, SettingVerdict};
-use pgsluice::upstream::catalog::{self, Catalog, Config};
+use pgsluice::upstream::catalog::{self, Catalog, Config, Whom};
 use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
 
 use crate::support::STEP_MAX;
 use crate::support::postgres::Postgres;
+use crate::support::replication::{Replication, config, tracked, until};
 
 #[tokio::test]
 async fn every_function_of_the_server_has_a_verdict() {
@@ -192,15 +193,53 @@ async fn a_server_that_is_gone_is_an_error_and_the_old_snapshot_stays() {
     assert!(start(&server, Duration::from_hours(1)).await.is_err(), "starts without a server");
 }
 
+#[tokio::test]
+async fn the_catalog_is_read_where_the_primary_is() {
+    let mut servers = Replication::start();
+    let upstreams = tracked(&config(&servers.all())).await;
+    let hour = Duration::from_hours(1);
+    let catalog = start_at(&servers.primary, upstreams.whom_to_ask(), hour).await.unwrap();
+    let define = async |server: &Postgres, name: &str| {
+        let define = format!("CREATE FUNCTION {name}() RETURNS int LANGUAGE sql AS 'SELECT 1'");
+        server.connect().await.batch_execute(&define).await.unwrap();
+    };
+
+    // The old primary lives on, and has a function that nobody else has.
+    servers.replicas[0].promote().await;
+    servers.replicas[1].cluster.follow(&servers.replicas[0].cluster).unwrap();
+    until(&upstreams, ["second_primary", "primary", "serving"]).await;
+    define(&servers.primary, "of_the_old").await;
+    define(&servers.replicas[0], "of_the_new").await;
+    catalog.refresh_if_older_than(Duration::ZERO).await.unwrap();
+    let known = ["of_the_old", "of_the_new"].map(|name| catalog.snapshot().knows(name));
+    assert_eq!(known, [false, true]);
+
+    // No primary at all: a replica will do.
+    define(&servers.replicas[0], "of_all").await;
+    servers.replicas[1].until_caught_up_with(&servers.replicas[0]).await;
+    servers.replicas[0].cluster.kill();
+    until(&upstreams, ["second_primary", "away", "serving"]).await;
+    catalog.refresh_if_older_than(Duration::ZERO).await.unwrap();
+    assert!(catalog.snapshot().knows("of_all") && !catalog.snapshot().knows("of_the_old"));
+}
+
 async fn start(
     server: &Postgres,
     refresh_interval: Duration,
 ) -> Result<Arc<Catalog>, catalog::CatalogError> {
+    let address = server.address();
+    start_at(server, Arc::new(move || address.clone()), refresh_interval).await
+}
+
+async fn start_at(
+    server: &Postgres,
+    whom: Whom,
+    refresh_interval: Duration,
+) -> Result<Arc<Catalog>, catalog::CatalogError> {
     let login = server.as_superuser();
     let mut connect = tokio_postgres::Config::new();
-    connect.host("127.0.0.1").port(login.port).dbname(login.database);
-    connect.user(login.user).password(login.password);
-    Catalog::start(connect, NoTls, Config { refresh_interval, ..Config::default() }).await
+    connect.dbname(login.database).user(login.user).password(login.password);
+    Catalog::start(connect, whom, NoTls, Config { refresh_interval, ..Config::default() }).await
 }
 
 fn is_harmless(snapshot: &CatalogSnapshot) -> bool {

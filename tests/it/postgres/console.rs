@@ -54,14 +54,16 @@ const EXPORTED: [(&str, &[&str], &[&str]); 3] = [
     ),
 ];
 
-const SUBJECTS: [&str; 16] = [
+const SUBJECTS: [&str; 18] = [
     "bypasses",
     "cache",
     "clients",
     "config",
     "databases",
+    "freshness",
     "help",
     "lists",
+    "lost_commits",
     "pins",
     "pools",
     "servers",

@@ -308,11 +308,17 @@ async fn a_floor_is_waited_for_and_replay_wakes_who_waits() {
     let late = woken.saturating_duration_since(resumed);
     assert!(late < Duration::from_millis(150), "{late:?}");
 
+    // Each was counted by how it was served.
+    assert_eq!(upstreams.freshness_counts().served, [2, 1, 0, 1]);
+    assert_eq!(upstreams.iter().map(|pool| pool.counts().acquires).sum::<u64>(), 4);
+
     // No replica at all: the primary, without any wait.
     config.replicas.clear();
     let alone = untracked(&config);
     let acquired = alone.acquire_read(floor, STEP_MAX).await.unwrap();
     assert_eq!(acquired.served, Served::Primary);
+    drop(alone.acquire().await.unwrap());
+    assert_eq!(alone.freshness_counts().served, [0, 0, 2, 0]);
 }
 
 #[tokio::test]

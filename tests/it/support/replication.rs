@@ -144,8 +144,7 @@ pub(crate) fn untracked(config: &UpstreamConfig) -> Upstreams {
         Upstream::new(connector.expect("no TLS"), PoolConfig::default()).expect("a pool")
     };
     let replicas = config.replicas.iter().map(|r| (pool(&r.address), r.weight)).collect();
-    let limits = config.tracking.limits;
-    Upstreams::new(replicas, pool(&config.primary), limits).expect("pools")
+    Upstreams::new(replicas, pool(&config.primary), &config.tracking).expect("pools")
 }
 
 /// Each upstream's standing, the configured primary first.

@@ -15,7 +15,7 @@ pub(crate) struct Served {
     pub(crate) postgres: Postgres,
 }
 
-/// `SHOW pgsluice.upstreams`, of the one upstream.
+/// `SHOW pgsluice.upstreams`, of all pools together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pool {
     pub(crate) open: u64,
@@ -99,10 +99,13 @@ pub(crate) async fn until_released(client: &mut Client) -> Pool {
 pub(crate) async fn pool(client: &mut Client) -> Pool {
     let reply = client.query("SHOW pgsluice.upstreams").await;
     let names = messages::columns(&reply[0].1);
-    let row = messages::rows(&reply).remove(0);
+    let pools = messages::rows(&reply);
     let value = |name: &str| {
         let at = names.iter().position(|found| found == name).expect("a column");
-        row[at].as_ref().expect("no NULL").parse().expect("a number")
+        let number = |row: &Vec<Option<String>>| -> u64 {
+            row[at].as_ref().expect("no NULL").parse().expect("a number")
+        };
+        pools.iter().map(number).sum()
     };
     Pool {
         open: value("open"),

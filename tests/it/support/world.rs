@@ -19,6 +19,7 @@ use pgsluice::session::startup::Arrival;
 use pgsluice::session::stats;
 use pgsluice::session::{Session, Shared};
 use pgsluice::sql::analyze::{self, Analyzer};
+use pgsluice::upstream::access::Access;
 use pgsluice::upstream::config::{
     Address, PoolConfig, RootCertificates, SslMode, TrackingConfig, UpstreamConfig,
 };
@@ -128,17 +129,24 @@ impl World {
         Client::over(ours)
     }
 
-    /// The next session that the gateway begins upstream, ready for a query.
+    /// The next session that the gateway begins upstream, for reads, ready for a query.
     pub(crate) async fn upstream(&mut self) -> Scripted {
+        self.upstream_for(Access::ReadOnly).await
+    }
+
+    /// The next session that the gateway begins upstream, ready for a query.
+    pub(crate) async fn upstream_for(&mut self, access: Access) -> Scripted {
         let mut scripted = self.dialled().await;
         let Opening::Startup(_, parameters) = scripted.opening().await else {
             panic!("not a session");
         };
-        let read_only = ("default_transaction_read_only".to_owned(), "on".to_owned());
-        assert!(parameters.contains(&read_only), "{parameters:?}");
+        let read_only = parameters.iter().find(|(name, _)| name == READ_ONLY);
+        let expected = (access == Access::ReadOnly).then_some("on");
+        assert_eq!(read_only.map(|(_, value)| value.as_str()), expected, "{parameters:?}");
         self.begun += 1;
         let mut greeting = messages::message(b'R', &[0; 4]);
         for (name, value) in PARAMETERS {
+            let value = if name == READ_ONLY { expected.unwrap_or("off") } else { value };
             greeting.extend(messages::parameter_status(name, value));
         }
         greeting.extend(messages::message(b'K', &self.key()));
@@ -181,9 +189,16 @@ impl World {
         tokio::spawn(async move { control.cancel().await })
     }
 
-    /// What the pool has counted.
+    /// What the pools have counted.
     pub(crate) fn counts(&self) -> Counts {
-        self.shared.upstreams.primary().counts()
+        let mut all = Counts::default();
+        for counts in self.shared.upstreams.iter().map(Upstream::counts) {
+            all.acquires += counts.acquires;
+            all.releases += counts.releases;
+            all.connects += counts.connects;
+            all.closes += counts.closes;
+        }
+        all
     }
 
     pub(crate) fn cache_stats(&self) -> Stats {
@@ -195,7 +210,8 @@ impl World {
     pub(crate) async fn until_released(&self) -> usize {
         let released = async {
             loop {
-                let (open, idle) = self.shared.upstreams.primary().open_and_idle();
+                let pools = self.shared.upstreams.iter().map(Upstream::open_and_idle);
+                let (open, idle) = pools.fold((0, 0), |sum, pool| (sum.0 + pool.0, sum.1 + pool.1));
                 let Counts { acquires, releases, .. } = self.counts();
                 assert!(releases <= acquires, "{releases} releases of {acquires} acquires");
                 if acquires == releases && open == idle {
@@ -240,6 +256,8 @@ impl Write for Log {
     }
 }
 
+const READ_ONLY: &str = "default_transaction_read_only";
+
 fn share(limits: &Limits, dialled: mpsc::Sender<DuplexStream>) -> Shared {
     let primary = Address { host: "memory".to_owned(), port: 5432 };
     let config = UpstreamConfig {
@@ -266,7 +284,7 @@ fn share(limits: &Limits, dialled: mpsc::Sender<DuplexStream>) -> Shared {
         role: ROLE.to_owned(),
         analyzer: Analyzer::new(analyze::Config::default()),
         cache: Cache::new(limits.cache),
-        upstreams: Upstreams::new(Vec::new(), pool.expect("a pool"), config.tracking.limits)
+        upstreams: Upstreams::new(Vec::new(), pool.expect("a pool"), &config.tracking)
             .expect("pools"),
         catalog: None,
         interner: Interner::default(),
