@@ -38,7 +38,6 @@ pub struct Upstreams {
     /// Ended when dropped. A lock, as whoever closes has no other hold of it.
     trackers: Mutex<JoinSet<()>>,
     counts: FreshnessCounters,
-    tracking: TrackingConfig,
 }
 
 impl Upstreams {
@@ -55,12 +54,7 @@ impl Upstreams {
         let all = std::iter::once((primary, 1)).chain(replicas).collect();
         let trackers = Mutex::new(JoinSet::new());
         let members = Arc::new(Members::new(all, tracking.limits)?);
-        Ok(Self {
-            members,
-            trackers,
-            counts: FreshnessCounters::default(),
-            tracking: tracking.clone(),
-        })
+        Ok(Self { members, trackers, counts: FreshnessCounters::default() })
     }
 
     /// Begins to look at all upstreams, until this is dropped or closed; done when each was looked
@@ -221,12 +215,6 @@ impl Upstreams {
     #[must_use]
     pub fn has_primary(&self) -> bool {
         self.members.primary().is_some()
-    }
-
-    /// How they are followed, and how long is waited for what: what callers wait by.
-    #[must_use]
-    pub const fn tracking(&self) -> &TrackingConfig {
-        &self.tracking
     }
 
     /// Says whom to ask for what is the same on all: the primary, without one a replica in service,
