@@ -8,7 +8,8 @@ mod harness;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use pgsluice::cache::{Cache, Config, Entry, KeyParts, Lookup, NO_ARGUMENTS};
+use pgsluice::cache::{Asked, Cache, Config, Entry, KeyParts, Lookup, NO_ARGUMENTS, ReadAt};
+use pgsluice::lsn::Lsn;
 
 use self::harness::Harness;
 
@@ -61,11 +62,12 @@ fn parts(text: &[u8]) -> KeyParts<'_> {
 }
 
 fn hit(cache: &Cache, text: &[u8]) -> Option<Lookup> {
-    cache.key(&parts(text)).ok().map(|key| cache.begin(key))
+    cache.key(&parts(text)).ok().map(|key| cache.begin(key, Asked::default()))
 }
 
 fn store(cache: &Cache, text: &[u8], bytes: usize) {
     if let Some(Lookup::Lead(flight)) = hit(cache, text) {
-        let _ = flight.finish(Entry::new(&Bytes::from(vec![b'T'; 30]), &vec![b'D'; bytes]));
+        let entry = Entry::new(&Bytes::from(vec![b'T'; 30]), &vec![b'D'; bytes]);
+        let _ = flight.finish(entry, ReadAt::Primary { tick: Lsn::ZERO });
     }
 }

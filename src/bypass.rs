@@ -25,6 +25,12 @@ pub enum Bypass {
     SettingsInBlock,
     /// The session is pinned to its connection.
     Pinned,
+    /// The user may write, and the operator has not said that such users' reads may be cached.
+    ReadWriteUser,
+    /// The client wants its reads answered by the primary.
+    SentToPrimary,
+    /// The transaction has written: it sees what nobody else does.
+    WroteInBlock,
     /// The batch has a form the cache does not answer (row limits, several statements).
     BatchShape,
     /// The reply is longer than one entry may be.
@@ -50,6 +56,9 @@ impl Bypass {
             Self::SnapshotBlock => "snapshot_block",
             Self::SettingsInBlock => "settings_in_block",
             Self::Pinned => "pinned",
+            Self::ReadWriteUser => "read_write_user",
+            Self::SentToPrimary => "sent_to_primary",
+            Self::WroteInBlock => "wrote_in_block",
             Self::BatchShape => "batch_shape",
             Self::EntryTooLarge => "entry_too_large",
             Self::NotComplete => "not_complete",

@@ -135,6 +135,11 @@ impl AtomicLsn {
         }
     }
 
+    /// Moves it on by one, and gives where it is then: nobody had read that before.
+    pub fn advance(&self) -> Lsn {
+        Lsn(self.0.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
     /// Moves it back to `lsn` if it is beyond.
     pub fn lower(&self, lsn: Lsn) {
         self.0.fetch_min(lsn.0, Ordering::AcqRel);

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 use super::key::HashAsIs;
-use super::{Core, Entry, Key, Lookup};
+use super::{Asked, Core, Entry, Key, Lookup, ReadAt};
 
 /// The duty to fetch one reply for all who asked for it.
 ///
@@ -33,9 +33,9 @@ pub struct Flight {
 
 impl Flight {
     /// Stores the reply, unless the cache was reset meanwhile, and answers all joiners with it.
-    pub fn finish(mut self, entry: Entry) -> Arc<Entry> {
+    pub fn finish(mut self, entry: Entry, read_at: ReadAt) -> Arc<Entry> {
         let entry = Arc::new(entry);
-        self.land(Outcome::Reply(Arc::clone(&entry)));
+        self.land(Outcome::Reply(Arc::clone(&entry), read_at));
         entry
     }
 
@@ -53,13 +53,19 @@ impl Flight {
             // Stored and no longer joinable in one step: under this lock a key in flight is not
             // stored, and `reset` knows that what it passed has been stored.
             let mut shard = core.flights.shard(&fetch.key);
-            if let Outcome::Reply(entry) = &outcome
+            if let Outcome::Reply(entry, read_at) = &outcome
                 && fetch.generation == core.store.generation()
-                && core.store.insert(&fetch.key, entry, fetch.generation)
+                && core.store.insert(
+                    &fetch.key,
+                    entry,
+                    fetch.generation,
+                    *read_at,
+                    fetch.asked.stamp,
+                )
             {
                 core.metrics.on_stored();
             }
-            // After a reset, a newer flight may have this key's place.
+            // After a reset, or a write, a newer flight may have this key's place.
             if shard.get(&fetch.key).is_some_and(|airborne| Arc::ptr_eq(&airborne.0, fetch)) {
                 shard.remove(&fetch.key);
             }
@@ -90,6 +96,7 @@ impl fmt::Debug for Flight {
 pub struct Waiter {
     core: Arc<Core>,
     fetch: Arc<Fetch>,
+    asked: Asked,
 }
 
 /// How a wait ended.
@@ -115,13 +122,15 @@ impl Waiter {
     pub async fn wait(mut self) -> Landed {
         loop {
             match self.fetch.outcome().await {
-                Outcome::Reply(entry) => return Landed::Hit(Arc::clone(entry)),
+                Outcome::Reply(entry, _) => return Landed::Hit(Arc::clone(entry)),
                 Outcome::Declined => return Landed::Alone,
-                Outcome::Vanished => match lead_or_join(&self.core, self.fetch.key.clone()) {
-                    Lookup::Hit(entry) => return Landed::Hit(entry),
-                    Lookup::Lead(flight) => return Landed::Lead(flight),
-                    Lookup::Join(next) => self = next,
-                },
+                Outcome::Vanished => {
+                    match lead_or_join(&self.core, self.fetch.key.clone(), self.asked) {
+                        Lookup::Hit(entry) => return Landed::Hit(entry),
+                        Lookup::Lead(flight) => return Landed::Lead(flight),
+                        Lookup::Join(next) => self = next,
+                    }
+                }
             }
         }
     }
@@ -134,20 +143,23 @@ impl fmt::Debug for Waiter {
 }
 
 /// Joins the key's flight, or starts one when there is none of this generation.
-pub(super) fn lead_or_join(core: &Arc<Core>, key: Key) -> Lookup {
+pub(super) fn lead_or_join(core: &Arc<Core>, key: Key, asked: Asked) -> Lookup {
     let mut shard = core.flights.shard(&key);
     let generation = core.store.generation();
     if let Some(Airborne(fetch)) = shard.get(&key)
         && fetch.generation == generation
+        // What is read for a lower floor, or of tables that were written since, will not do.
+        && fetch.asked.stamp == asked.stamp
+        && fetch.asked.floor.is_above(&asked.floor)
     {
-        return Lookup::Join(Waiter { core: Arc::clone(core), fetch: Arc::clone(fetch) });
+        return Lookup::Join(Waiter { core: Arc::clone(core), fetch: Arc::clone(fetch), asked });
     }
     // A flight may have landed between the caller's look and this lock.
-    if let Some(entry) = core.store.find(&key) {
+    if let Some(entry) = core.store.find(&key, asked) {
         return Lookup::Hit(entry);
     }
     let fetch =
-        Arc::new(Fetch { key, generation, outcome: OnceLock::new(), landed: Notify::new() });
+        Arc::new(Fetch { key, generation, asked, outcome: OnceLock::new(), landed: Notify::new() });
     shard.replace(Airborne(Arc::clone(&fetch)));
     Lookup::Lead(Flight { core: Arc::clone(core), fetch, has_landed: false })
 }
@@ -193,12 +205,14 @@ impl fmt::Debug for Flights {
 struct Fetch {
     key: Key,
     generation: u64,
+    /// What its reply will show at the least.
+    asked: Asked,
     outcome: OnceLock<Outcome>,
     landed: Notify,
 }
 
 enum Outcome {
-    Reply(Arc<Entry>),
+    Reply(Arc<Entry>, ReadAt),
     Declined,
     Vanished,
 }

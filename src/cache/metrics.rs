@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::bypass::Bypass;
 
 /// Every reason to go past the cache, in the order that [`Stats::bypasses`] has.
-pub const REASONS: [Bypass; 14] = [
+pub const REASONS: [Bypass; 17] = [
     Bypass::NotAQuery,
     Bypass::VolatileFunction,
     Bypass::ClockFunction,
@@ -16,6 +16,9 @@ pub const REASONS: [Bypass; 14] = [
     Bypass::SnapshotBlock,
     Bypass::SettingsInBlock,
     Bypass::Pinned,
+    Bypass::ReadWriteUser,
+    Bypass::SentToPrimary,
+    Bypass::WroteInBlock,
     Bypass::BatchShape,
     Bypass::EntryTooLarge,
     Bypass::NotComplete,
@@ -125,10 +128,13 @@ const fn place(reason: Bypass) -> usize {
         Bypass::SnapshotBlock => 7,
         Bypass::SettingsInBlock => 8,
         Bypass::Pinned => 9,
-        Bypass::BatchShape => 10,
-        Bypass::EntryTooLarge => 11,
-        Bypass::NotComplete => 12,
-        Bypass::Off => 13,
+        Bypass::ReadWriteUser => 10,
+        Bypass::SentToPrimary => 11,
+        Bypass::WroteInBlock => 12,
+        Bypass::BatchShape => 13,
+        Bypass::EntryTooLarge => 14,
+        Bypass::NotComplete => 15,
+        Bypass::Off => 16,
     }
 }
 

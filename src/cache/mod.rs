@@ -10,11 +10,14 @@
 //!
 //! - A key holds everything that can change the bytes, exactly ([`KeyParts`]).
 //! - A hit takes no lock that sessions share; only a miss takes one, of one shard of the flights.
+//! - A reply answers a read only where it shows at least what the read must reflect, and no table
+//!   of it was written through the gateway since: see [`freshness`].
 //! - [`Cache::reset`] raises the generation. What belongs to an older one is neither found, nor
 //!   joined, nor stored.
 
 mod entry;
 mod flight;
+pub mod freshness;
 mod key;
 mod metrics;
 mod store;
@@ -31,6 +34,7 @@ use crate::bypass::Bypass;
 
 pub use self::entry::Entry;
 pub use self::flight::{Flight, Landed, Waiter};
+pub use self::freshness::{Epochs, Floor, ReadAt};
 pub use self::key::{Key, KeyParts, NO_ARGUMENTS};
 pub use self::metrics::{REASONS, Stats};
 
@@ -68,6 +72,15 @@ pub enum Lookup {
     /// A session that holds a connection, or a [`Flight`], must not wait: the leader may be
     /// waiting for just that connection.
     Join(Waiter),
+}
+
+/// What a read must reflect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The least of what was written.
+    pub floor: Floor,
+    /// The [stamp](Epochs::stamp) of its tables now.
+    pub stamp: u64,
 }
 
 impl Cache {
@@ -115,8 +128,8 @@ impl Cache {
 
     /// The stored reply, if there is one. Counts a hit or a miss; starts and joins no flight.
     #[must_use]
-    pub fn lookup(&self, key: &Key) -> Option<Arc<Entry>> {
-        let found = self.core.store.find(key);
+    pub fn lookup(&self, key: &Key, asked: Asked) -> Option<Arc<Entry>> {
+        let found = self.core.store.find(key, asked);
         match found {
             Some(_) => self.core.metrics.on_hit(),
             None => self.core.metrics.on_miss(),
@@ -126,10 +139,10 @@ impl Cache {
 
     /// The stored reply, or a part in the one flight that fetches it. Counts one hit or one miss,
     /// and a miss that joins also as joined.
-    pub fn begin(&self, key: Key) -> Lookup {
-        let lookup = match self.core.store.find(&key) {
+    pub fn begin(&self, key: Key, asked: Asked) -> Lookup {
+        let lookup = match self.core.store.find(&key, asked) {
             Some(entry) => Lookup::Hit(entry),
-            None => flight::lead_or_join(&self.core, key),
+            None => flight::lead_or_join(&self.core, key, asked),
         };
         match lookup {
             Lookup::Hit(_) => self.core.metrics.on_hit(),

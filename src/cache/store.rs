@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::key::{HashAsIs, KeyParts};
-use super::{Config, Entry, Key};
+use super::{Asked, Config, Entry, Key, ReadAt};
 
 /// Entries by key, each with the generation it was fetched in.
 pub(super) struct Store {
@@ -26,6 +26,10 @@ pub(super) struct Store {
 struct Stored {
     entry: Arc<Entry>,
     generation: u64,
+    /// What it shows.
+    read_at: ReadAt,
+    /// That of its tables when its reading began.
+    stamp: u64,
     bytes: u32,
 }
 
@@ -100,18 +104,30 @@ impl Store {
         self.generation.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    pub(super) fn find(&self, key: &Key) -> Option<Arc<Entry>> {
+    /// The reply stored for `key`, if it is one for whoever has `asked`.
+    pub(super) fn find(&self, key: &Key, asked: Asked) -> Option<Arc<Entry>> {
         let stored = self.entries.get(key)?;
-        (stored.generation == self.generation()).then_some(stored.entry)
+        let is_fresh = stored.generation == self.generation()
+            && stored.stamp == asked.stamp
+            && stored.read_at.is_above(&asked.floor);
+        is_fresh.then_some(stored.entry)
     }
 
     /// Stores a reply fetched in `generation`. `false`, and nothing stored, when it is too large.
     ///
     /// moka evicts a little later what is then over the bound: follow with [`Self::settle`].
-    pub(super) fn insert(&self, key: &Key, entry: &Arc<Entry>, generation: u64) -> bool {
+    pub(super) fn insert(
+        &self,
+        key: &Key,
+        entry: &Arc<Entry>,
+        generation: u64,
+        read_at: ReadAt,
+        stamp: u64,
+    ) -> bool {
         let Some(bytes) = self.bytes_of(key, entry) else { return false };
         self.unsettled_bytes.fetch_add(u64::from(bytes), Ordering::Relaxed);
-        self.entries.insert(key.clone(), Stored { entry: Arc::clone(entry), generation, bytes });
+        let entry = Arc::clone(entry);
+        self.entries.insert(key.clone(), Stored { entry, generation, read_at, stamp, bytes });
         true
     }
 

@@ -100,6 +100,14 @@ impl Floors {
         self.global.raise(lsn);
     }
 
+    /// A session in these places has done what nobody who read these floors before knows of.
+    /// Raises every floor that it shares to a place that none has been at.
+    pub fn advance(&self, places: Places) -> Lsn {
+        let at = self.global.advance();
+        self.raise(places, at);
+        at
+    }
+
     /// A timeline has begun at `began_at`: what was written beyond that is lost, and positions
     /// beyond it mean other records now. No floor stays above it.
     ///

@@ -41,7 +41,7 @@ async fn joiners_get_the_one_reply_that_the_leader_fetched() {
     });
     until_all_wait().await;
 
-    let reply = flight.finish(entry("one"));
+    let reply = flight.finish(entry("one"), AT);
 
     while let Some(entry) = tasks.join_next().await {
         assert!(Arc::ptr_eq(&entry.unwrap().unwrap(), &reply));
@@ -75,7 +75,7 @@ async fn when_the_leader_vanishes_one_joiner_leads_and_the_others_wait_for_it() 
 
     assert_eq!(leads.load(Ordering::Relaxed), 1, "a herd of leaders");
     assert_eq!(cache.core.flights.len(), 1);
-    promoted.recv().await.unwrap().finish(entry("one"));
+    promoted.recv().await.unwrap().finish(entry("one"), AT);
     let replies = tasks.join_all().await;
     let answered = replies.iter().flatten().filter(|rows| rows[..] == *b"one").count() as u64;
     assert_eq!(answered, JOINERS - 1);
@@ -119,7 +119,7 @@ async fn a_wait_that_is_given_up_changes_nothing_for_the_others() {
 
     assert!(timeout(Duration::from_secs(1), impatient.wait()).await.is_err());
     drop(join(&cache, "select 1"));
-    flight.finish(entry("one"));
+    flight.finish(entry("one"), AT);
 
     assert!(matches!(landed(patient).await, Landed::Hit(_)));
 }
@@ -130,7 +130,7 @@ async fn a_flight_that_landed_before_the_wait_began_is_not_waited_for() {
     let flight = lead(&cache, "select 1");
     let waiter = join(&cache, "select 1");
 
-    flight.finish(entry("one"));
+    flight.finish(entry("one"), AT);
 
     assert!(matches!(landed(waiter).await, Landed::Hit(_)));
 }
@@ -144,14 +144,14 @@ async fn a_reset_in_flight_answers_those_before_it_and_nobody_after_it() {
     assert_eq!(cache.reset(), 0);
     let new = lead(&cache, "select 1");
     let after = join(&cache, "select 1");
-    old.finish(entry("old"));
+    old.finish(entry("old"), AT);
 
     assert!(matches!(landed(before).await, Landed::Hit(entry) if entry.rows[..] == *b"old"));
     assert_eq!(found(&cache, "select 1"), None);
     assert_eq!(cache.core.store.bytes_unsettled(), 0, "an entry that nothing finds was stored");
     // The old flight's landing left the new one in its place.
     let later = join(&cache, "select 1");
-    new.finish(entry("new"));
+    new.finish(entry("new"), AT);
     for waiter in [after, later] {
         assert!(matches!(landed(waiter).await, Landed::Hit(entry) if entry.rows[..] == *b"new"));
     }
@@ -170,7 +170,7 @@ async fn joiners_of_a_leader_that_vanished_after_a_reset_join_the_new_flight() {
     drop(old);
     let before = tokio::spawn(landed(before));
     until_all_wait().await;
-    new.finish(entry("new"));
+    new.finish(entry("new"), AT);
 
     let end = before.await.unwrap();
     assert!(matches!(end, Landed::Hit(entry) if entry.rows[..] == *b"new"));
@@ -187,12 +187,12 @@ fn after_a_reset_no_thread_sees_what_was_true_before_it() {
             scope.spawn(|| {
                 while !is_over.load(Ordering::SeqCst) {
                     let least = floor.load(Ordering::SeqCst);
-                    let reply = match cache.begin(key(&cache, "select 1")) {
+                    let reply = match cache.begin(key(&cache, "select 1"), Asked::default()) {
                         Lookup::Hit(entry) => entry,
                         Lookup::Lead(flight) => {
                             let rows = truth.load(Ordering::SeqCst).to_be_bytes();
                             thread::yield_now();
-                            flight.finish(Entry::new(b"T", &rows))
+                            flight.finish(Entry::new(b"T", &rows), AT)
                         }
                         Lookup::Join(_) => continue,
                     };
@@ -231,7 +231,7 @@ fn a_reset_waits_for_the_flight_that_is_storing_and_drops_what_it_stored() {
         });
         assert!(is_begun, "the reset begins no generation");
         (0..1000).for_each(|_| thread::yield_now());
-        core.store.insert(&key, &reply, 0);
+        core.store.insert(&key, &reply, 0, AT, 0);
         drop(landing);
 
         assert_eq!(reset.join().unwrap(), 1);
@@ -257,7 +257,7 @@ fn who_missed_just_before_a_flight_landed_gets_its_reply() {
     let cache = Cache::new(config());
     store(&cache, "select 1", "one");
 
-    let lookup = flight::lead_or_join(&cache.core, key(&cache, "select 1"));
+    let lookup = flight::lead_or_join(&cache.core, key(&cache, "select 1"), Asked::default());
 
     assert!(matches!(lookup, Lookup::Hit(_)));
 }

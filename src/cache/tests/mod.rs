@@ -9,6 +9,10 @@ use tokio::time::timeout;
 
 use super::store::{Bounds, OVERHEAD_BYTES};
 use super::*;
+use crate::lsn::Lsn;
+
+/// Read before anything was written.
+const AT: ReadAt = ReadAt::Primary { tick: Lsn::ZERO };
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -43,28 +47,28 @@ fn entry(rows: &str) -> Entry {
 }
 
 fn lead(cache: &Cache, text: &str) -> Flight {
-    match cache.begin(key(cache, text)) {
+    match cache.begin(key(cache, text), Asked::default()) {
         Lookup::Lead(flight) => flight,
         other => panic!("{other:?} where a lead was due"),
     }
 }
 
 fn join(cache: &Cache, text: &str) -> Waiter {
-    match cache.begin(key(cache, text)) {
+    match cache.begin(key(cache, text), Asked::default()) {
         Lookup::Join(waiter) => waiter,
         other => panic!("{other:?} where a join was due"),
     }
 }
 
 fn store(cache: &Cache, text: &str, rows: &str) {
-    match cache.begin(key(cache, text)) {
-        Lookup::Lead(flight) => drop(flight.finish(entry(rows))),
+    match cache.begin(key(cache, text), Asked::default()) {
+        Lookup::Lead(flight) => drop(flight.finish(entry(rows), AT)),
         other => panic!("{other:?} where a lead was due"),
     }
 }
 
 fn found(cache: &Cache, text: &str) -> Option<Vec<u8>> {
-    cache.lookup(&key(cache, text)).map(|entry| entry.rows.to_vec())
+    cache.lookup(&key(cache, text), Asked::default()).map(|entry| entry.rows.to_vec())
 }
 
 /// Waits with a deadline, which under a paused clock passes as soon as everything is stuck.
@@ -79,7 +83,7 @@ fn a_stored_reply_is_found_and_every_outcome_counted() {
     assert_eq!(found(&cache, "select 1"), None);
     store(&cache, "select 1", "one");
     assert_eq!(found(&cache, "select 1").unwrap(), b"one");
-    assert!(matches!(cache.begin(key(&cache, "select 1")), Lookup::Hit(_)));
+    assert!(matches!(cache.begin(key(&cache, "select 1"), Asked::default()), Lookup::Hit(_)));
     assert_eq!(found(&cache, "select 2"), None);
 
     let stats = cache.stats();
@@ -106,9 +110,9 @@ fn each_part_of_the_key_alone_keeps_replies_apart() {
         KeyParts { arguments: &[0, 0, 0, 0, 0, 1, 0, 1], ..same },
     ];
     for other in others {
-        assert!(cache.lookup(&cache.key(&other).unwrap()).is_none(), "{other:?}");
+        assert!(cache.lookup(&cache.key(&other).unwrap(), Asked::default()).is_none(), "{other:?}");
     }
-    assert!(cache.lookup(&cache.key(&same).unwrap()).is_some());
+    assert!(cache.lookup(&cache.key(&same).unwrap(), Asked::default()).is_some());
 }
 
 #[test]
@@ -116,14 +120,18 @@ fn keys_with_one_hash_share_neither_entry_nor_flight() {
     let cache = Cache::new(config());
     let colliding = |text| key(&cache, text).with_hash(7);
 
-    let Lookup::Lead(first) = cache.begin(colliding("select 1")) else { panic!("no lead") };
-    let Lookup::Lead(second) = cache.begin(colliding("select 2")) else { panic!("joined another") };
-    first.finish(entry("one"));
-    assert!(cache.lookup(&colliding("select 2")).is_none());
-    second.finish(entry("two"));
+    let Lookup::Lead(first) = cache.begin(colliding("select 1"), Asked::default()) else {
+        panic!("no lead")
+    };
+    let Lookup::Lead(second) = cache.begin(colliding("select 2"), Asked::default()) else {
+        panic!("joined another")
+    };
+    first.finish(entry("one"), AT);
+    assert!(cache.lookup(&colliding("select 2"), Asked::default()).is_none());
+    second.finish(entry("two"), AT);
 
-    assert_eq!(&cache.lookup(&colliding("select 1")).unwrap().rows[..], b"one");
-    assert_eq!(&cache.lookup(&colliding("select 2")).unwrap().rows[..], b"two");
+    assert_eq!(&cache.lookup(&colliding("select 1"), Asked::default()).unwrap().rows[..], b"one");
+    assert_eq!(&cache.lookup(&colliding("select 2"), Asked::default()).unwrap().rows[..], b"two");
 }
 
 #[test]
@@ -170,7 +178,7 @@ async fn a_reply_of_the_limit_is_stored_and_one_byte_more_only_reaches_the_joine
     store(&cache, "select 1", &"x".repeat(99));
     let flight = lead(&cache, "select 2");
     let waiter = join(&cache, "select 2");
-    flight.finish(entry(&"x".repeat(100)));
+    flight.finish(entry(&"x".repeat(100)), AT);
 
     assert!(matches!(landed(waiter).await, Landed::Hit(entry) if entry.len() == 101));
     assert!(found(&cache, "select 1").is_some());
@@ -244,11 +252,11 @@ proptest! {
         for (name, len, dice) in steps {
             let text = format!("select {name}");
             let Ok(key) = cache.key(&parts(&text)) else { continue };
-            match cache.begin(key) {
+            match cache.begin(key, Asked::default()) {
                 Lookup::Hit(entry) => prop_assert_eq!(Some(&entry.rows[..]), stored.get(&name).map(|rows: &Vec<u8>| &rows[..])),
                 Lookup::Lead(flight) => {
                     let rows = vec![name; len];
-                    flight.finish(Entry::new(b"T", &rows));
+                    flight.finish(Entry::new(b"T", &rows), AT);
                     stored.insert(name, rows);
                 }
                 Lookup::Join(_) => prop_assert!(false, "no flight is in the air"),
