@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::ast::{self, TableName};
 use super::calls::{self, Call, Calls, stronger};
 use super::fingerprint::{self, Fingerprint};
-use super::kind::Kind;
+use super::kind::{GatewayCommand, Kind};
 use super::lexer::{LexError, LexErrorReason, LexOptions, lex};
 use super::memo::Memo;
 use super::proof::{Proof, prove};
@@ -289,7 +289,7 @@ impl Analyzer {
             Ok(facts) => {
                 let facts = Arc::new(facts);
                 // What a setting is set to is a constant, and decides.
-                if !matches!(facts.kind, Kind::Set(_)) {
+                if !matches!(facts.kind, Kind::Set(_) | Kind::Gateway(GatewayCommand::Set { .. })) {
                     self.by_shape.insert(shape.into(), Arc::clone(&facts), facts_bytes(&facts));
                 }
                 Analysis::Read(ReadStatement { text, start, facts, sightings: 0 })

@@ -79,7 +79,7 @@ pub fn collect(tokens: &Tokens<'_>, sets_config: bool) -> Result<Calls, Refusal>
 /// Whether `name` is a type whose constants are names of objects, looked up when they are read.
 ///
 /// <https://www.postgresql.org/docs/current/datatype-oid.html>
-fn is_object_type(name: &[u8]) -> bool {
+pub(super) fn is_object_type(name: &[u8]) -> bool {
     const TYPES: &str = "regclass regcollation regconfig regdictionary regnamespace regoper \
                          regoperator regproc regprocedure regrole regtype";
     let name = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name);

@@ -132,6 +132,15 @@ pub enum GatewayCommand {
     },
     /// `SHOW pgsluice.<name>`.
     Show(String),
+    /// `SET pgsluice.<name>`, or RESET of it.
+    Set {
+        /// The setting behind its prefix, in lower case.
+        name: String,
+        /// What it is set to; `None` for its default.
+        value: Option<String>,
+        /// What PostgreSQL says when it is done: `SET` or `RESET`.
+        tag: &'static str,
+    },
 }
 
 /// What `SHOW pgsluice.…` knows.
@@ -147,6 +156,16 @@ pub const KNOWN_SHOWS: [&str; 11] = [
     "pgsluice.stats",
     "pgsluice.upstreams",
     "pgsluice.version",
+];
+
+/// What a session can show of itself.
+pub const OWN_SHOWS: [&str; 6] = [
+    "pgsluice.causal_group",
+    "pgsluice.lsn",
+    "pgsluice.min_lsn",
+    "pgsluice.pin",
+    "pgsluice.route",
+    "pgsluice.scope",
 ];
 
 /// Isolation levels under PostgreSQL's names.

@@ -74,12 +74,16 @@ pub fn prove(tokens: &Tokens<'_>) -> Result<Proof, Refusal> {
             arguments(&mut cursor)?;
             Ok(Proof::plain(Kind::Execute { name }))
         }
-        "set" => {
-            set::set(&mut cursor, settings::verdict).map(|change| Proof::plain(Kind::Set(change)))
-        }
-        "reset" => {
-            set::reset(&mut cursor, settings::verdict).map(|change| Proof::plain(Kind::Set(change)))
-        }
+        "set" => match set::set_own(&cursor) {
+            Some(kind) => Ok(Proof::plain(kind)),
+            None => set::set(&mut cursor, settings::verdict)
+                .map(|change| Proof::plain(Kind::Set(change))),
+        },
+        "reset" => match set::reset_own(&cursor) {
+            Some(kind) => Ok(Proof::plain(kind)),
+            None => set::reset(&mut cursor, settings::verdict)
+                .map(|change| Proof::plain(Kind::Set(change))),
+        },
         "show" => set::show(&mut cursor).map(Proof::plain),
         first => match commands::parse(first, &mut cursor)? {
             Some(kind) => Ok(Proof::plain(kind)),

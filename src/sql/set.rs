@@ -46,6 +46,32 @@ pub(super) fn set(cursor: &mut Cursor<'_>, judge: Judge) -> Result<SettingChange
     })
 }
 
+/// Reads what follows SET where it is about a setting of the gateway's own; `None` where not.
+pub(super) fn set_own(cursor: &Cursor<'_>) -> Option<Kind> {
+    let mut cursor = *cursor;
+    cursor.eat("session");
+    let (name, value) = match target(&mut cursor).ok()? {
+        Target::Default { name } => (name, None),
+        Target::Value { name, value: Some(value), .. } => (name, Some(value)),
+        Target::Value { value: None, .. } => return None,
+    };
+    cursor.end().ok()?;
+    own(&name, value, "SET")
+}
+
+/// Reads what follows RESET where it is about a setting of the gateway's own.
+pub(super) fn reset_own(cursor: &Cursor<'_>) -> Option<Kind> {
+    let mut cursor = *cursor;
+    let name = setting_name(&mut cursor).ok()?;
+    cursor.end().ok()?;
+    own(&name, None, "RESET")
+}
+
+fn own(name: &str, value: Option<String>, tag: &'static str) -> Option<Kind> {
+    let name = name.strip_prefix("pgsluice.")?.to_owned();
+    Some(Kind::Gateway(GatewayCommand::Set { name, value, tag }))
+}
+
 /// Whether setting `name` is one of the transaction's modes, so that even a SET without LOCAL is
 /// over with it. To set it again would be to change another transaction, or to fail in it.
 pub(super) fn ends_with_transaction(name: &str) -> bool {

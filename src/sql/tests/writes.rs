@@ -128,7 +128,7 @@ fn what_was_classified_before_is_remembered_and_bounded() {
         let classified = analyzer.classify(&Bytes::copy_from_slice(sql.as_bytes()));
         classified.statements().iter().map(shown).collect()
     };
-    for sql in ["DELETE FROM t", "SELECT 1; UPDATE u SET a = 1", "SET pgsluice.x = 1", "'"] {
+    for sql in ["DELETE FROM t", "SELECT 1; UPDATE u SET a = 1", "SET LOCAL pgsluice.x = 1", "'"] {
         let before = analyzer.classified.bytes();
         let first = shown_all(sql);
         assert_eq!(analyzer.classified.bytes(), before, "{sql}: it may never come again");

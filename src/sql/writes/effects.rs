@@ -113,8 +113,10 @@ pub enum SessionEffect {
         /// The prepared statement; `None` is ALL.
         name: Option<String>,
     },
-    /// SET ROLE or SET SESSION AUTHORIZATION, which RESET ALL leaves alone.
+    /// SET ROLE, which RESET ALL leaves alone.
     SetsRole,
+    /// SET SESSION AUTHORIZATION, which RESET ALL leaves alone.
+    SetsAuthorization,
     /// The role is the login role again. A session authorization may still not be its own.
     ResetsRole,
     /// The session's user is the login role again, and so is the role.
@@ -152,6 +154,7 @@ impl SessionEffect {
             | Self::HoldsCursor { .. }
             | Self::Prepares { .. }
             | Self::SetsRole
+            | Self::SetsAuthorization
             | Self::Seeds
             | Self::SetsUnknown
             | Self::Anything => true,

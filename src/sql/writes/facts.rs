@@ -4,7 +4,7 @@ use super::effects::{BlockControl, Class, SessionEffect, Written};
 use super::temporary::{Made, by_create, by_into};
 use super::{functions, settings, tables, transaction, verbs};
 use crate::sql::analyze::ReadStatement;
-use crate::sql::calls::Call;
+use crate::sql::calls::{Call, is_object_type, tells_time};
 use crate::sql::cursor::Cursor;
 use crate::sql::fingerprint::Fingerprint;
 use crate::sql::kind::SettingChange;
@@ -24,6 +24,7 @@ pub(super) struct Facts {
     pub(super) effects: Vec<SessionEffect>,
     pub(super) copies_in: bool,
     pub(super) runs_alone: bool,
+    pub(super) has_moving_constant: bool,
     pub(super) why: Option<Refusal>,
 }
 
@@ -44,6 +45,7 @@ pub(super) fn facts(tokens: &Tokens<'_>, why: &Refusal) -> Result<Facts, Refusal
         effects: Vec::new(),
         copies_in: copies_in(tokens),
         runs_alone: runs_alone(tokens),
+        has_moving_constant: has_moving_constant(tokens),
         why: Some(why.clone()),
     };
     if matches!(why, Refusal::Syntax(_) | Refusal::ObscureName) {
@@ -92,6 +94,7 @@ impl Facts {
             effects: vec![SessionEffect::Anything],
             copies_in: false,
             runs_alone: false,
+            has_moving_constant: true,
             why: None,
         }
     }
@@ -111,6 +114,7 @@ impl Facts {
             effects,
             copies_in: false,
             runs_alone: false,
+            has_moving_constant: read.has_moving_constant(),
             why: None,
         }
     }
@@ -225,4 +229,14 @@ fn runs_alone(tokens: &Tokens<'_>) -> bool {
         // A procedure that commits needs it, and no text says whether it does.
         () => tokens.is_any(0, &["call", "do"]),
     }
+}
+
+/// Whether some constant of the statement of `tokens` is given its meaning when the statement is
+/// parsed, and may be given another one later.
+fn has_moving_constant(tokens: &Tokens<'_>) -> bool {
+    (0..tokens.len()).any(|index| match tokens.kind(index) {
+        Some(TokenKind::Word | TokenKind::QuotedName) => is_object_type(tokens.bytes(index)),
+        Some(TokenKind::String | TokenKind::UnicodeString) => tells_time(tokens.bytes(index)),
+        _ => false,
+    })
 }

@@ -296,6 +296,14 @@ impl Statement {
     }
 }
 
+impl ReadStatement {
+    /// Where it may run.
+    #[must_use]
+    pub fn site(&self) -> Site {
+        reads::site(self)
+    }
+}
+
 impl UnprovenStatement {
     /// A proven read that the database's catalog does not clear: it calls a function of the
     /// database's own that may do anything.
@@ -347,6 +355,13 @@ impl UnprovenStatement {
     #[must_use]
     pub fn runs_alone(&self) -> bool {
         self.facts.runs_alone
+    }
+
+    /// Whether some constant is given its meaning when the statement is parsed, and may be given
+    /// another one later.
+    #[must_use]
+    pub fn has_moving_constant(&self) -> bool {
+        self.facts.has_moving_constant
     }
 
     /// Why it was not proven a read.

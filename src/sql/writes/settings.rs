@@ -95,7 +95,8 @@ fn tracked(change: SettingChange) -> Outcome {
 /// What is left when `name` is set for the session, and must not be set on another connection.
 fn untracked(name: &str) -> Option<SessionEffect> {
     match name {
-        "role" | "session_authorization" => Some(SessionEffect::SetsRole),
+        "role" => Some(SessionEffect::SetsRole),
+        "session_authorization" => Some(SessionEffect::SetsAuthorization),
         "seed" => Some(SessionEffect::Seeds),
         _ => None,
     }

@@ -368,8 +368,11 @@ SET NAMES 'GBK'
 #= session SET [], SET backslash_quote TO 'on'
 SET backslash_quote = on
 
-#= refused: setting
+#= read SELECT proven anywhere
 SET pgsluice.x = 1
+
+#= refused: setting
+SET LOCAL pgsluice.x = 1
 
 #= session SET [], SetsRole
 SET ROLE x
@@ -381,7 +384,7 @@ SET LOCAL ROLE x
 SET ROLE NONE
 RESET ROLE
 
-#= session SET [], SetsRole
+#= session SET [], SetsAuthorization
 SET SESSION AUTHORIZATION x
 
 #= session RESET proven anywhere, ResetsAuthorization, Reset { name: "session_authorization" }

@@ -223,7 +223,7 @@ fn told(statement: &Statement) -> BTreeSet<&'static str> {
             SessionEffect::LocksAdvisory => told.extend(["advisory"]),
             SessionEffect::HoldsCursor { .. } => told.extend(["cursor"]),
             SessionEffect::Prepares { .. } => told.extend(["prepared"]),
-            SessionEffect::SetsRole => told.extend(["role"]),
+            SessionEffect::SetsRole | SessionEffect::SetsAuthorization => told.extend(["role"]),
             SessionEffect::SetsUnknown => told.extend(["settings"]),
             _ => {}
         }
@@ -236,7 +236,9 @@ fn told(statement: &Statement) -> BTreeSet<&'static str> {
 
 /// Whether the effect shows at once: what is prepared may have further ones when it is executed.
 fn is_visible(effect: &SessionEffect) -> bool {
-    use SessionEffect::{HoldsCursor, Listens, LocksAdvisory, MakesTemporary, Prepares, SetsRole};
+    use SessionEffect::{
+        HoldsCursor, Listens, LocksAdvisory, MakesTemporary, Prepares, SetsAuthorization, SetsRole,
+    };
     matches!(
         effect,
         Listens { .. }
@@ -245,6 +247,7 @@ fn is_visible(effect: &SessionEffect) -> bool {
             | HoldsCursor { .. }
             | Prepares { .. }
             | SetsRole
+            | SetsAuthorization
     )
 }
 
