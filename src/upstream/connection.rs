@@ -25,6 +25,7 @@ use crate::wire::frontend::{put_query, put_sync, put_terminate};
 /// What a server session carries from one client to the next is all named here: `carried`,
 /// `prepared`, `unnamed`. Anything else that a client could leave behind taints it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Connection {
     stream: UpstreamStream,
     /// Bytes that have arrived and are not dealt with yet.
@@ -47,6 +48,10 @@ pub struct Connection {
     pub status: u8,
     /// Whether it carries something that the gateway cannot name, so that it must be closed.
     pub is_tainted: bool,
+    /// Whether code of the database's own ran, which may have left anything.
+    pub has_run_code: bool,
+    /// Whether it is to be cleaned of that before whoever is next makes use of it.
+    pub is_to_clean: bool,
     /// When it was made.
     pub created: Instant,
     /// Its place among those that can be seen; a pool's connections have one.
@@ -76,6 +81,8 @@ impl Connection {
             unnamed: None,
             status: b'I',
             is_tainted: false,
+            has_run_code: false,
+            is_to_clean: false,
             created: Instant::now(),
             listed: None,
             call_ins: 0,

@@ -61,6 +61,27 @@ impl Parameters {
         }
     }
 
+    /// Takes over what `reported` says of any but `hidden`, and appends a `ParameterStatus` for
+    /// each change. Returns whether there was one.
+    pub fn adopt(&mut self, reported: &Self, hidden: &[&str], out: &mut BytesMut) -> bool {
+        let is_hidden = |name: &[u8]| hidden.iter().any(|own| own.as_bytes() == name);
+        let changes: Vec<_> = reported
+            .0
+            .iter()
+            .filter(|(name, value)| self.0.get(*name) != Some(value) && !is_hidden(name))
+            .collect();
+        for (name, value) in &changes {
+            put_parameter_status(out, name, value);
+        }
+        if hidden.is_empty() {
+            *self = reported.clone();
+        } else if !changes.is_empty() {
+            let own = Arc::make_mut(&mut self.0);
+            own.extend(changes.iter().map(|(name, value)| ((*name).clone(), (*value).clone())));
+        }
+        !changes.is_empty()
+    }
+
     /// Appends a `ParameterStatus` for each one.
     pub fn put_all(&self, out: &mut BytesMut) {
         for (name, value) in self.0.iter() {

@@ -298,11 +298,12 @@ impl Lease {
     /// Gives the connection back, or closes it when it is not clean.
     pub fn release(mut self) {
         let is_called_in = self.is_called_in();
-        if let Some(object) = self.object.take_if(|object| object.is_clean() && !is_called_in) {
+        if let Some(mut object) = self.object.take_if(|object| object.is_clean() && !is_called_in) {
             self.upstream.0.counters.releases.fetch_add(1, Ordering::Relaxed);
             if let Some(listed) = &object.listed {
                 listed.on_released(object.prepared.len());
             }
+            object.is_to_clean |= std::mem::take(&mut object.has_run_code);
             drop(object);
         }
     }

@@ -9,13 +9,15 @@ pub struct PreparedOnConnection {
     held: HashMap<u64, u64>,
     clock: u64,
     held_max: usize,
+    /// Whether the connection holds the question for its position in the log.
+    pub knows_position: bool,
 }
 
 impl PreparedOnConnection {
     /// Room for `held_max` statements.
     #[must_use]
     pub fn new(held_max: usize) -> Self {
-        Self { held: HashMap::new(), clock: 0, held_max: held_max.max(1) }
+        Self { held: HashMap::new(), clock: 0, held_max: held_max.max(1), knows_position: false }
     }
 
     /// How many statements the connection holds.
@@ -65,6 +67,7 @@ impl PreparedOnConnection {
     /// Notes that the connection holds nothing (`DISCARD ALL`, `DEALLOCATE ALL`).
     pub fn on_all_gone(&mut self) {
         self.held.clear();
+        self.knows_position = false;
     }
 }
 
@@ -73,6 +76,9 @@ impl PreparedOnConnection {
 pub fn upstream_name(statement: u64) -> String {
     format!("{UPSTREAM_NAME_PREFIX}{statement}")
 }
+
+/// The name of the question for the position in the log.
+pub const POSITION_NAME: &[u8] = b"pgsluice_position";
 
 /// What those names begin with.
 pub const UPSTREAM_NAME_PREFIX: &str = "pgsluice_";

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pool::Lease;
+use crate::lsn::Lsn;
 
 /// A connection for a read, and how it was come by.
 pub struct Acquired {
@@ -10,6 +11,15 @@ pub struct Acquired {
     pub lease: Lease,
     /// Who serves.
     pub served: Served,
+}
+
+/// What a read of an upstream shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// All that was committed when it began: the upstream is the primary.
+    All,
+    /// All up to this position at the least.
+    UpTo(Lsn),
 }
 
 /// Who serves a read.

@@ -120,8 +120,32 @@ impl Upstreams {
         }
     }
 
+    /// Waits for any upstream that can serve a read at the floor: for a replica to reach it, or for
+    /// a primary.
+    pub(super) async fn wait_for_read(
+        &self,
+        floor: Lsn,
+        wait_max: Duration,
+    ) -> Result<Acquired, AcquireError> {
+        let waiting = self.members.wait();
+        let deadline = Instant::now() + wait_max;
+        self.members.look_at_all();
+        loop {
+            let changed = waiting.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let failure = match self.take_for_read(floor, Duration::ZERO).await {
+                Err(error) if error.is_absence() => error,
+                outcome => return outcome,
+            };
+            if timeout_at(deadline, changed).await.is_err() {
+                return Err(failure);
+            }
+        }
+    }
+
     /// The primary, for a read. When there is none, who was it last may still have connections.
-    async fn take_from_last_primary(&self) -> Result<Lease, AcquireError> {
+    pub(super) async fn take_from_last_primary(&self) -> Result<Lease, AcquireError> {
         let member = self.members.last_primary();
         if self.members.primary().is_none() && !member.may_still_serve() {
             return Err(AcquireError::NoPrimary { waited: Duration::ZERO });

@@ -20,7 +20,7 @@ use super::member::Member;
 use super::members::{Members, Overview};
 use super::pool::{AcquireError, Lease, Upstream};
 use super::served::FreshnessCounters;
-pub use super::served::{Acquired, FreshnessCounts, Served};
+pub use super::served::{Acquired, FreshnessCounts, Served, Shown};
 use super::tls::TlsSetupError;
 use super::tracker::Tracker;
 use crate::freshness::beginnings::OwnFloor;
@@ -109,6 +109,29 @@ impl Upstreams {
         let acquired = self.take_for_read(floor, wait_max).await?;
         self.counts.on_served(acquired.served);
         Ok(acquired)
+    }
+
+    /// The same, waiting at most `failover_wait_max` where no upstream is there that could serve.
+    ///
+    /// Ready at once when one is. Cancel-safe: nothing is taken when dropped.
+    ///
+    /// # Errors
+    /// When all connections stay in use, or no upstream could be reached in time.
+    pub async fn acquire_read_patiently(
+        &self,
+        floor: Lsn,
+        wait_max: Duration,
+        failover_wait_max: Duration,
+    ) -> Result<Lease, AcquireError> {
+        let acquired = match self.take_for_read(floor, wait_max).await {
+            // Boxed: most do not come here, and all would have the room for it.
+            Err(error) if error.is_absence() && self.is_tracked() && self.has_replicas() => {
+                Box::pin(self.wait_for_read(floor, failover_wait_max)).await?
+            }
+            outcome => outcome?,
+        };
+        self.counts.on_served(acquired.served);
+        Ok(acquired.lease)
     }
 
     /// Takes a connection that may write to the primary, waiting at most `wait_max` for there to
@@ -209,6 +232,37 @@ impl Upstreams {
     #[must_use]
     pub fn primary(&self) -> &Upstream {
         &self.members.last_primary().pool
+    }
+
+    /// Whether there is any upstream besides the configured primary.
+    #[must_use]
+    pub fn has_replicas(&self) -> bool {
+        self.members.iter().count() > 1
+    }
+
+    /// What a read shows that begins there now; `None` where that is not known, for the upstream is
+    /// neither the primary nor in service.
+    #[must_use]
+    pub fn shown_by(&self, upstream: &Upstream) -> Option<Shown> {
+        let is_it =
+            |member: &&Member| member.pool.is_same(upstream) || member.write_pool.is_same(upstream);
+        let member = self.members.iter().find(is_it)?;
+        match self.members.is_primary(member) {
+            true => Some(Shown::All),
+            false => member.is_serving().then(|| Shown::UpTo(member.replayed.load())),
+        }
+    }
+
+    /// Takes a connection for a read that only the primary can answer.
+    ///
+    /// Cancel-safe: nothing is taken when dropped.
+    ///
+    /// # Errors
+    /// When all connections stay in use, or the primary cannot be reached.
+    pub async fn acquire_read_of_primary(&self) -> Result<Lease, AcquireError> {
+        let lease = self.take_from_last_primary().await?;
+        self.counts.on_served(Served::Primary);
+        Ok(lease)
     }
 
     /// Whether there is a primary now, as far as is known.
