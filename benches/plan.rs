@@ -17,8 +17,13 @@ use self::harness::Harness;
 
 fn main() {
     let harness = Harness::from_args();
-    let view =
-        View { holds_connection: false, has_sql_prepared: false, caches_clock_functions: true };
+    let view = View {
+        holds_connection: false,
+        has_sql_prepared: false,
+        caches_clock_functions: true,
+        caches_for_writers: false,
+        is_sent_to_primary: false,
+    };
     let idle = State::new(Settings::default());
     let cases = [
         ("read that may be cached", "SELECT abalance FROM pgbench_accounts WHERE aid = 1"),

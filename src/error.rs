@@ -2,17 +2,23 @@
 //!
 //! An upstream's own `ErrorResponse` is not here: it reaches the client byte for byte.
 
+mod limit;
+mod writer;
+
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::sql::kind::KNOWN_SHOWS;
+use crate::sql::kind::{KNOWN_SHOWS, OWN_SHOWS};
 use crate::sql::refusal::Refusal;
 use crate::sqlstate::SqlState;
 use crate::upstream::pool::AcquireError;
 use crate::wire::error_response::{ErrorReply, Severity};
 use crate::wire::frame::FrameError;
 use crate::wire::frontend::BodyError;
+
+pub use self::limit::SessionLimit;
+pub use self::writer::WriterError;
 
 /// What went wrong in a session.
 #[derive(Debug)]
@@ -101,19 +107,8 @@ pub enum GatewayError {
     StartupSetting(String),
     /// The client is gone.
     ClientLost(io::ErrorKind),
-}
-
-/// Which limit on sessions was reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionLimit {
-    /// Of all.
-    All(usize),
-    /// Of one user.
-    User(usize),
-    /// From one address.
-    Address(usize),
-    /// Of the admin console.
-    Console(usize),
+    /// A setting of the gateway's own, or what only users who may write can ask for.
+    Writer(WriterError),
 }
 
 /// Who has to do something about an error.
@@ -189,6 +184,7 @@ impl GatewayError {
             Self::UnknownDatabase { .. } => (SqlState::INVALID_CATALOG_NAME, Fatal, Client),
             Self::StartupSetting(_) => (SqlState::INSUFFICIENT_PRIVILEGE, Fatal, Client),
             Self::ClientLost(_) => (SqlState::CONNECTION_FAILURE, Fatal, Client),
+            Self::Writer(error) => (error.sqlstate(), Error, Client),
         };
         Profile { sqlstate, severity, fault }
     }
@@ -228,6 +224,7 @@ impl GatewayError {
             Self::UnknownDatabase { .. } => "unknown_database",
             Self::StartupSetting(_) => "startup_setting",
             Self::ClientLost(_) => "client_lost",
+            Self::Writer(error) => error.label(),
         }
     }
 
@@ -273,7 +270,9 @@ impl GatewayError {
                 "Have clients close prepared statements, or raise PREPARED_TOTAL_BYTES_MAX."
                     .to_owned()
             }
-            Self::UnknownShow(_) => format!("There is: {}.", KNOWN_SHOWS.join(", ")),
+            Self::UnknownShow(_) => {
+                format!("There is: {}.", [&KNOWN_SHOWS[..], &OWN_SHOWS[..]].concat().join(", "))
+            }
             Self::UnknownDatabase { served, .. } => {
                 format!("Connect to database \"{served}\", the one that this endpoint serves.")
             }
@@ -282,6 +281,7 @@ impl GatewayError {
                 "SHOW HELP lists what there is. Drivers must be in autocommit mode.".to_owned()
             }
             Self::ConsoleFull { .. } => "Close some.".to_owned(),
+            Self::Writer(error) => error.hint(),
             Self::TooManySessions(SessionLimit::All(_)) => "Raise CLIENT_SESSIONS_MAX.".to_owned(),
             Self::TooManySessions(SessionLimit::User(_)) => {
                 "Raise CLIENT_SESSIONS_PER_USER_MAX.".to_owned()
@@ -364,25 +364,12 @@ impl fmt::Display for GatewayError {
                 write!(f, "parameter \"{name}\" cannot be set on this read-only endpoint")
             }
             Self::ClientLost(kind) => write!(f, "the client is gone: {kind}"),
+            Self::Writer(error) => error.fmt(f),
         }
     }
 }
 
 impl std::error::Error for GatewayError {}
-
-impl fmt::Display for SessionLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (who, max) = match self {
-            Self::All(max) => {
-                return write!(f, "sorry, too many clients already: the limit is {max}");
-            }
-            Self::User(max) => ("for this user", max),
-            Self::Address(max) => ("from this address", max),
-            Self::Console(max) => ("to the admin console", max),
-        };
-        write!(f, "too many connections {who}: the limit is {max}")
-    }
-}
 
 /// How long a session may take to be told why it ends.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);

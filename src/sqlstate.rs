@@ -51,6 +51,8 @@ impl SqlState {
     pub const CONFIGURATION_LIMIT_EXCEEDED: Self = Self::new("53400");
     /// `54000`: a limit of the program was reached.
     pub const PROGRAM_LIMIT_EXCEEDED: Self = Self::new("54000");
+    /// What is asked for needs a state that is not there.
+    pub const OBJECT_NOT_IN_PREREQUISITE_STATE: Self = Self::new("55000");
     /// `57014`: cancelled, by request or by a timeout.
     pub const QUERY_CANCELED: Self = Self::new("57014");
     /// `57P01`: the gateway or the upstream is going away.

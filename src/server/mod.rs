@@ -29,8 +29,9 @@ pub use self::error::ServeError;
 use self::reload::Reloadable;
 use self::startup::{Authenticated, Opened, StartupSettings};
 use self::stream::ClientStream;
-use crate::cache::Cache;
+use crate::cache::{Cache, Epochs};
 use crate::error::GatewayError;
+use crate::freshness::floors::Floors;
 use crate::session::about::{About, ShownSetting};
 use crate::session::client::Socket;
 use crate::session::config::SessionConfig;
@@ -164,9 +165,14 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
     let replica = |replica: &Replica| Ok((pool(&replica.address)?, replica.weight));
     let replicas = settings.upstream.replicas.iter().map(replica);
     let replicas = replicas.collect::<Result<Vec<_>, ServeError>>()?;
+    let tracking = &settings.upstream.tracking;
     let primary = pool(&settings.upstream.primary)?;
     Ok(Shared {
-        config: settings.session.clone(),
+        config: SessionConfig {
+            lsn_wait_max: tracking.lsn_wait_max,
+            failover_wait_max: tracking.failover_wait_max,
+            ..settings.session.clone()
+        },
         database: settings.upstream.database.clone(),
         role: settings.upstream.user.clone(),
         analyzer: Analyzer::new(analyze::Config {
@@ -175,14 +181,17 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
             ..analyze::Config::default()
         }),
         cache: Cache::new(settings.cache),
-        upstreams: Upstreams::new(replicas, primary, &settings.upstream.tracking)
+        upstreams: Upstreams::new(replicas, primary, tracking)
             .map_err(|error| ServeError::Identity(error.to_string()))?,
         catalog: None,
         interner: Interner::default(),
         registry: Arc::new(Registry::default()),
         greetings: Greetings::default(),
+        ticks: Floors::default(),
+        epochs: Epochs::default(),
         stats: Stats::default(),
         about: About {
+            writers: settings.auth.writers.clone(),
             admins: settings.auth.admins.clone(),
             settings: settings.shown.clone(),
             sessions_max: settings.server.sessions_max,

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct About {
     /// The users who may use the admin console, and see everything of everyone.
     pub admins: Vec<String>,
+    /// The users who may write.
+    pub writers: Vec<String>,
     /// The most sessions at once.
     pub sessions_max: usize,
     /// The most sessions of one user; `None` for no limit.
@@ -31,6 +33,12 @@ impl About {
     #[must_use]
     pub fn is_admin(&self, user: &str) -> bool {
         self.admins.iter().any(|admin| admin == user)
+    }
+
+    /// Whether `user` may write.
+    #[must_use]
+    pub fn is_writer(&self, user: &str) -> bool {
+        self.writers.iter().any(|writer| writer == user)
     }
 }
 

@@ -16,11 +16,12 @@ use super::state::{Block, State};
 use crate::cache::NO_ARGUMENTS;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::kind::TransactionModes;
+use crate::sql::writes::effects::BlockModes;
 use crate::upstream::connection::Connection;
 use crate::upstream::settings::Settings;
 use crate::wire::backend::PARSE_COMPLETE;
 use crate::wire::frontend::{
-    put_bind, put_execute, put_flush, put_parse, put_query, put_sync, put_target,
+    put_bind, put_execute, put_flush, put_message, put_parse, put_query, put_sync, put_target,
 };
 
 /// One thing to do.
@@ -103,12 +104,27 @@ pub enum Action {
     /// Run the only statement of a simple query, whose text cannot hold another; this ends the
     /// exchange too.
     Query(ReadStatement),
+    /// Run a simple query as it came, whatever it holds; this ends the exchange too.
+    Script(Script),
+    /// Call a function by its number: the whole body of the message. This ends the exchange too.
+    Call(Bytes),
     /// Tell this error; what follows up to the `Sync` is void.
     Refuse(Bytes),
     /// End the exchange.
     Sync,
     /// Ask for the replies so far.
     Flush,
+}
+
+/// A simple query of a user who may write.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// The text as it came.
+    pub text: Bytes,
+    /// What the success of each statement means; `None` where they cannot be told apart.
+    pub effects: Option<Vec<Option<Box<Effect>>>>,
+    /// Whether the client sends rows for it, or may do so.
+    pub takes_rows: bool,
 }
 
 impl Action {
@@ -129,7 +145,7 @@ impl Action {
     /// Whether the upstream answers it with `ReadyForQuery`.
     #[must_use]
     pub const fn ends_exchange(&self) -> bool {
-        matches!(self, Self::Sync | Self::Query(_))
+        matches!(self, Self::Sync | Self::Query(_) | Self::Script(_) | Self::Call(_))
     }
 
     /// Whether it makes use of a statement that was parsed before it.
@@ -176,7 +192,7 @@ impl Action {
     /// Whether it is a PREPARE of that name.
     #[must_use]
     pub fn prepares_by_sql(&self, name: &str) -> bool {
-        matches!(self.effect(), Some(Effect::SqlPrepared(prepared)) if prepared == name)
+        matches!(self.effect(), Some(Effect::SqlPrepared(prepared, _)) if prepared == name)
     }
 }
 
@@ -189,6 +205,12 @@ pub fn put_lead_in(
 ) {
     // Amid a block there is nothing to set, and in a failed one nothing could be.
     let is_amid = connection.status != b'I';
+    if !is_amid && std::mem::take(&mut connection.is_to_clean) {
+        put_query(out, CLEANING);
+        connection.carried = Settings::default();
+        connection.unnamed = None;
+        ledger.owe(Owed::Errand(Errand::Settings));
+    }
     let texts = if is_amid { Vec::new() } else { state.settings().difference(&connection.carried) };
     for text in texts {
         put_query(out, &text);
@@ -197,7 +219,10 @@ pub fn put_lead_in(
         ledger.owe(Owed::Errand(Errand::Settings));
     }
     if let Block::Deferred(modes) = state.block() {
-        let mut begin = modes.begin_sql();
+        let mut begin = match state.is_writer() {
+            true => BlockModes::from(modes).begin_sql(),
+            false => modes.begin_sql(),
+        };
         if state.is_chained() && modes != TransactionModes::default() {
             begin.push_str("; COMMIT AND CHAIN");
         }
@@ -210,6 +235,12 @@ pub fn put_lead_in(
     }
 }
 
+/// What takes away all that code may have left, but for prepared statements.
+///
+/// <https://www.postgresql.org/docs/current/sql-discard.html>
+const CLEANING: &[u8] = b"RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; \
+    DISCARD TEMP; DISCARD SEQUENCES; SELECT pg_catalog.pg_advisory_unlock_all()";
+
 /// Under what a session's actions become messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Under<'a> {
@@ -221,6 +252,8 @@ pub struct Under<'a> {
     pub descriptions: &'a Descriptions,
     /// Whether a client can be told that what it was told before no longer holds.
     pub may_contradict: bool,
+    /// Whether the session's user may write: a BEGIN of it is its own.
+    pub is_writer: bool,
 }
 
 /// Appends `actions` from number `start` on as messages, and owes their replies.
@@ -261,9 +294,29 @@ pub fn put(
                 ledger.owe(Owed::Close(Pass::Relay, None));
             }
             Action::Late { read, portal, effect } => {
-                put_late(read, portal, effect.clone(), connection, ledger, out);
+                let text = upstream_text(read, under.is_writer);
+                put_late(&text, portal, effect.clone(), connection, ledger, out);
             }
-            Action::Query(read) => put_only(read, connection, ledger, out),
+            Action::Query(read) => {
+                put_script(read.text(), connection, out);
+                ledger.owe(Owed::Query(None));
+                ledger.owe(Owed::Sync);
+            }
+            Action::Script(Script { text, effects, .. }) => {
+                put_script(text, connection, out);
+                match effects {
+                    None => ledger.owe(Owed::Text),
+                    Some(effects) => {
+                        effects.iter().cloned().for_each(|effect| ledger.owe(Owed::Query(effect)));
+                    }
+                }
+                ledger.owe(Owed::Sync);
+            }
+            Action::Call(body) => {
+                put_message(out, b'F', |out| out.extend_from_slice(body));
+                ledger.owe(Owed::Call);
+                ledger.owe(Owed::Sync);
+            }
             Action::Refuse(told) => {
                 put_parse(out, b"", POISON, NO_TYPES);
                 connection.unnamed = None;
@@ -291,7 +344,7 @@ const POISON: &[u8] = b"pgsluice refused a statement of this transaction";
 pub const NO_TYPES: &[u8] = &[0, 0];
 
 fn put_late(
-    read: &ReadStatement,
+    text: &[u8],
     portal: &[u8],
     effect: Option<Box<Effect>>,
     connection: &mut Connection,
@@ -299,7 +352,7 @@ fn put_late(
     out: &mut BytesMut,
 ) {
     connection.unnamed = None;
-    put_parse(out, b"", &upstream_text(read), NO_TYPES);
+    put_parse(out, b"", text, NO_TYPES);
     put_bind(out, portal, b"", NO_ARGUMENTS);
     put_execute(out, portal, 0);
     ledger.owe(Owed::Parse(Pass::Swallow, None));
@@ -312,16 +365,9 @@ fn put_late(
     }
 }
 
-/// The only statement of a simple query goes as it came.
-fn put_only(
-    read: &ReadStatement,
-    connection: &mut Connection,
-    ledger: &mut Ledger,
-    out: &mut BytesMut,
-) {
+/// The text of a simple query goes as it came.
+fn put_script(text: &[u8], connection: &mut Connection, out: &mut BytesMut) {
     // Any `Query` ends the unnamed statement.
     connection.unnamed = None;
-    put_query(out, read.text());
-    ledger.owe(Owed::Query);
-    ledger.owe(Owed::Sync);
+    put_query(out, text);
 }

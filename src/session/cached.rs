@@ -10,7 +10,7 @@ use super::state::Block;
 use super::translate::Translated;
 use super::{Phase, Session};
 use crate::bypass::Bypass;
-use crate::cache::{Entry, Flight, Key, KeyParts, Landed, Lookup, Waiter};
+use crate::cache::{Asked, Entry, Flight, Key, KeyParts, Landed, Lookup, Waiter};
 use crate::error::GatewayError;
 use crate::sql::analyze::ReadStatement;
 use crate::wire::backend::{self, BIND_COMPLETE, PARSE_COMPLETE};
@@ -99,7 +99,9 @@ impl Session {
                 return Ok(Sought::Run(None));
             }
         };
-        match self.shared.cache.begin(key) {
+        let asked =
+            Asked { floor: self.freshness.floor(&self.shared), stamp: self.shared.stamp(read) };
+        match self.shared.cache.begin(key, asked) {
             Lookup::Hit(entry) => Ok(Sought::Entry(entry)),
             Lookup::Lead(flight) => Ok(Sought::Run(Some(flight))),
             // The leader may be waiting for just the connection that this session holds.

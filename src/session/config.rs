@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::freshness::floors::Scope;
+
 /// One session's limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
@@ -29,6 +31,16 @@ pub struct SessionConfig {
     /// How often a text without a name must have come lately for connections to keep it prepared;
     /// default 5, 0 for never.
     pub prepare_threshold: u8,
+    /// Whether reads of users who may write may come from the cache; default no.
+    pub caches_for_writers: bool,
+    /// Whose writes reads must see, where their user has no other; default `session`.
+    pub scope: Scope,
+    /// The same for single users.
+    pub scopes: Vec<(String, Scope)>,
+    /// How long a read waits for a replica to reach its floor; default 200 ms.
+    pub lsn_wait_max: Duration,
+    /// How long a statement that has not started waits for a primary; default 30 s.
+    pub failover_wait_max: Duration,
     /// The analyses that all sessions together remember, in bytes; default 16 MiB, 0 for none.
     pub memo_bytes_max: usize,
 }
@@ -47,6 +59,11 @@ impl Default for SessionConfig {
             prepared_bytes_max: 4 << 20,
             prepared_total_bytes_max: 256 << 20,
             prepare_threshold: 5,
+            caches_for_writers: false,
+            scope: Scope::Session,
+            scopes: Vec::new(),
+            lsn_wait_max: Duration::from_millis(200),
+            failover_wait_max: Duration::from_secs(30),
             memo_bytes_max: 16 << 20,
         }
     }

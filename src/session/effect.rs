@@ -1,10 +1,13 @@
 //! What a statement's success means for the session.
 
+mod writer;
+
 use bytes::Bytes;
 
 use super::pins::Told;
 use super::portals::Parameter;
 use crate::sql::kind::{ConfigValue, Discard, Kind, SetConfig, SettingChange, TransactionModes};
+use crate::sql::writes::effects::SessionEffect;
 
 /// What a statement's success means for the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +38,8 @@ pub enum Effect {
         /// To one snapshot for all its statements.
         is_snapshot: bool,
     },
-    /// A statement was prepared by SQL text.
-    SqlPrepared(String),
+    /// A statement was prepared by SQL text: its name, and whether it is a read.
+    SqlPrepared(String, bool),
     /// Such a statement is gone; `None` for all.
     SqlDeallocated(Option<String>),
     /// A cursor that outlives its transaction was declared.
@@ -45,6 +48,10 @@ pub enum Effect {
     CursorClosed(Option<String>),
     /// Everything is as after start-up.
     Discarded,
+    /// Something is left on the connection, or taken away.
+    Left(SessionEffect),
+    /// Something was dropped, perhaps the last of what is left.
+    Dropped,
     /// These settings change to what cannot be told from outside.
     UnknownSettings(Vec<String>),
     /// Something that cannot be told from outside.
@@ -117,11 +124,12 @@ impl Effect {
                 | Self::Savepoint(_)
                 | Self::Release(_)
                 | Self::Isolation { .. }
-                | Self::SqlPrepared(_)
+                | Self::SqlPrepared(..)
                 | Self::SqlDeallocated(_)
                 | Self::HeldCursor(_)
                 | Self::CursorClosed(_)
-        )
+                | Self::Dropped
+        ) && !matches!(self, Self::Left(effect) if !changes_meaning(effect))
     }
 
     /// What the success of a statement of `kind` means, if anything. `parameter` gives the
@@ -139,7 +147,7 @@ impl Effect {
             Kind::Set(change) => Some(Self::of_setting(change, parameter)),
             Kind::Declare { name, hold: true } => Some(Self::HeldCursor(name.clone())),
             Kind::CloseCursor { name } => Some(Self::CursorClosed(name.clone())),
-            Kind::Prepare { name } => Some(Self::SqlPrepared(name.clone())),
+            Kind::Prepare { name } => Some(Self::SqlPrepared(name.clone(), true)),
             Kind::Deallocate { name } => Some(Self::SqlDeallocated(name.clone())),
             Kind::Discard(Discard::All) => Some(Self::Discarded),
             _ => None,
@@ -224,6 +232,18 @@ impl Change {
             (_, Self::ResetAll) => false,
         }
     }
+}
+
+/// Whether what is left may change how the next statement is read.
+const fn changes_meaning(effect: &SessionEffect) -> bool {
+    !matches!(
+        effect,
+        SessionEffect::Listens { .. }
+            | SessionEffect::Unlistens { .. }
+            | SessionEffect::LocksAdvisory
+            | SessionEffect::UnlocksAdvisory { .. }
+            | SessionEffect::Seeds
+    )
 }
 
 /// A name as PostgreSQL keeps it: no longer than this.

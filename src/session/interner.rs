@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::described::Descriptions;
 use super::prepared::Statement;
+use super::runnable::Runnable;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::memo::Memo;
 
@@ -62,6 +63,8 @@ struct Interned {
     text: Bytes,
     types: Bytes,
     settings: Bytes,
+    /// What is proven for one is not for another: a function may have changed in between.
+    is_proven: bool,
 }
 
 impl Interner {
@@ -69,24 +72,25 @@ impl Interner {
     #[must_use]
     pub fn intern(
         &self,
-        read: Option<ReadStatement>,
+        runnable: Option<Runnable>,
         types: Bytes,
         settings: Bytes,
     ) -> Arc<Statement> {
-        let Some(read) = read else { return Statement::named(None, types, Some(settings)) };
-        if read.has_moving_constant() {
+        let Some(runnable) = runnable else { return Statement::named(None, types, Some(settings)) };
+        if runnable.has_moving_constant() {
             let types = Bytes::copy_from_slice(&types);
-            return Statement::named(Some(read), types, Some(settings));
+            return Statement::named(Some(runnable), types, Some(settings));
         }
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         // The frame that the types came in may be large: keep them alone.
         let types = Bytes::copy_from_slice(&types);
-        let key = Interned { text: read.text().clone(), types, settings };
+        let (text, is_proven) = (runnable.text().clone(), runnable.read().is_some());
+        let key = Interned { text, types, settings, is_proven };
         let known = table.statements.get(&key).and_then(Weak::upgrade);
         if let Some(statement) = known.filter(|statement| statement.is_fresh()) {
             return statement;
         }
-        let statement = Statement::shared(read, key.types.clone(), key.settings.clone());
+        let statement = Statement::shared(runnable, key.types.clone(), key.settings.clone());
         table.bytes += statement.bytes();
         if table.bytes > SWEEP_BYTES {
             table.statements.retain(|_, statement| statement.strong_count() > 0);
@@ -115,7 +119,7 @@ impl Interner {
         if let Some(statement) = known.filter(|statement| statement.is_fresh()) {
             return Some(statement);
         }
-        let statement = self.intern(Some(read.clone()), types.clone(), settings.clone());
+        let statement = self.intern(Some(read.clone().into()), types.clone(), settings.clone());
         let bytes = statement.bytes();
         self.repeated.insert_hashed(hash, key.into(), Arc::clone(&statement), bytes);
         Some(statement)
@@ -137,7 +141,7 @@ mod tests {
         let read = |text: &str| match Analyzer::new(Config::default())
             .analyze(&Bytes::from(text.to_owned()))
         {
-            Analysis::Read(read) => Some(read),
+            Analysis::Read(read) => Some(read.into()),
             other => panic!("{other:?}"),
         };
         let interner = Interner::default();

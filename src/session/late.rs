@@ -19,31 +19,33 @@ pub(super) fn is_barred(kind: &Kind) -> bool {
 }
 
 /// Whether a failed block takes it.
-pub(super) fn ends_block(read: &ReadStatement) -> bool {
-    matches!(read.kind(), Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo { .. })
+pub(super) const fn ends_block(kind: &Kind) -> bool {
+    matches!(kind, Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo { .. })
 }
 
 /// Whether `Parse`, `Bind` and `Describe` of this statement are answered by the gateway, and
 /// only its execution may concern the upstream: it has no parameters, returns no rows, and
 /// may well need no connection at all.
 pub(super) fn is_late(statement: &Statement) -> bool {
-    statement.read.as_ref().is_none_or(|read| {
+    statement.runnable.as_ref().is_none_or(|runnable| {
         matches!(
-            read.kind(),
-            Kind::Begin(_)
-                | Kind::Commit { .. }
-                | Kind::Rollback { .. }
-                | Kind::RollbackTo { .. }
-                | Kind::Deallocate { .. }
-                | Kind::Discard(_)
-                | Kind::Gateway(_)
+            runnable.kind(),
+            Some(
+                Kind::Begin(_)
+                    | Kind::Commit { .. }
+                    | Kind::Rollback { .. }
+                    | Kind::RollbackTo { .. }
+                    | Kind::Deallocate { .. }
+                    | Kind::Discard(_)
+                    | Kind::Gateway(_)
+            )
         )
     })
 }
 
 /// The description of what the gateway answers itself.
 pub(super) fn put_description(statement: &Statement, out: &mut BytesMut) {
-    let table = match statement.read.as_ref().map(ReadStatement::kind) {
+    let table = match statement.read().map(ReadStatement::kind) {
         Some(Kind::Gateway(command)) => show::describe(command),
         _ => None,
     };
@@ -53,10 +55,11 @@ pub(super) fn put_description(statement: &Statement, out: &mut BytesMut) {
     }
 }
 
-/// The text that goes upstream: the client's own, but for BEGIN, which is the gateway's.
-pub(super) fn upstream_text(read: &ReadStatement) -> Bytes {
+/// The text that goes upstream: the client's own, but for a reader's BEGIN, which is the
+/// gateway's.
+pub(super) fn upstream_text(read: &ReadStatement, is_writer: bool) -> Bytes {
     match read.kind() {
-        Kind::Begin(modes) => begin_text(read, *modes),
+        Kind::Begin(modes) if !is_writer => begin_text(read, *modes),
         _ => read.text().clone(),
     }
 }

@@ -29,8 +29,13 @@ pub enum Owed {
     DescribePortal(Pass),
     /// An `Execute`, and what its success means for the session.
     Execute(Option<Box<Effect>>),
-    /// A simple `Query` of one statement; the `Sync` behind it is its `ReadyForQuery`.
-    Query,
+    /// One statement of a simple `Query` that went as it came, and what its success means; the
+    /// `Sync` behind the last is the query's `ReadyForQuery`.
+    Query(Option<Box<Effect>>),
+    /// A simple `Query` whose statements cannot be told apart: all up to its `ReadyForQuery`.
+    Text,
+    /// A call by function number.
+    Call,
     /// A statement of the gateway's own amid the client's, and what its success means: its rows
     /// are swallowed.
     Restore(Option<Box<Effect>>),
@@ -74,6 +79,10 @@ pub enum Errand {
     Begin,
     /// The end of a transaction that will be begun again.
     Rollback,
+    /// Where in the log the primary is behind a transaction that wrote.
+    Position,
+    /// What of its temporary relations and advisory locks the session still has.
+    Residue,
 }
 
 /// What becomes of a reply.
@@ -132,6 +141,12 @@ impl Ledger {
     #[must_use]
     pub fn front_mut(&mut self) -> Option<&mut Owed> {
         self.owed.front_mut()
+    }
+
+    /// Whether the gateway's question is answered next, or waits behind what is owed.
+    #[must_use]
+    pub fn asks(&self, errand: Errand) -> bool {
+        self.owed.iter().any(|owed| matches!(owed, Owed::Errand(asked) if *asked == errand))
     }
 
     /// Whether a statement is to be prepared under one of the gateway's names.
@@ -210,11 +225,18 @@ impl Ledger {
                 let is_relayed = *pass == Pass::Relay;
                 self.ends(is_relayed)
             }
-            (Owed::Query, b'T') => Step::Amid(true),
+            (Owed::Query(_), b'T') | (Owed::Text, b'T' | b'C' | b'I') => Step::Amid(true),
+            (Owed::Text, b'Z') => {
+                self.owed.pop_front();
+                self.ends(true)
+            }
+            (Owed::Call, b'V') => self.ends(true),
             (Owed::Restore(_), b'D') => Step::Amid(false),
             (Owed::Restore(_), b'C') => self.ends(false),
-            (Owed::Execute(_) | Owed::Query, b'D' | b'd' | b'H' | b'c') => Step::Amid(true),
-            (Owed::Execute(_) | Owed::Query, b'C' | b'I') | (Owed::Execute(_), b's') => {
+            (Owed::Execute(_) | Owed::Query(_) | Owed::Text, b'D' | b'd' | b'H' | b'c' | b'G') => {
+                Step::Amid(true)
+            }
+            (Owed::Execute(_) | Owed::Query(_), b'C' | b'I') | (Owed::Execute(_), b's') => {
                 self.ends(true)
             }
             (Owed::Sync, b'Z') => {
@@ -297,9 +319,9 @@ mod tests {
 
     #[test]
     fn a_query_is_told_whole_and_its_error_too() {
-        let mut ledger = ledger(vec![Owed::Errand(Errand::Begin), Owed::Query, Owed::Sync]);
+        let mut ledger = ledger(vec![Owed::Errand(Errand::Begin), Owed::Query(None), Owed::Sync]);
         assert_eq!(told(&mut ledger, b"CZTDDCZ"), "TDDCZ");
-        let mut ledger = self::ledger(vec![Owed::Query, Owed::Sync]);
+        let mut ledger = self::ledger(vec![Owed::Query(None), Owed::Sync]);
         assert_eq!(told(&mut ledger, b"TDEZ"), "TDEZ");
         assert!(ledger.is_settled());
     }

@@ -18,8 +18,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::timeout;
 
+use super::freshness::RouteOverride;
 use super::{Phase, Session};
 use crate::error::GatewayError;
+use crate::lsn::Lsn;
+use crate::sql::writes::effects::Site;
 use crate::upstream::connection::Connection;
 use crate::upstream::pool::{AcquireError, Lease};
 
@@ -27,13 +30,45 @@ impl Session {
     /// Takes a connection if the session holds none.
     ///
     /// Not cancel-safe.
-    pub(super) async fn acquire(&mut self) -> Result<(), GatewayError> {
-        if self.link.is_some() {
-            return Ok(());
+    /// # Errors
+    /// When there is none to be had, or the one that is held is the primary's no longer.
+    pub(super) async fn acquire(
+        &mut self,
+        site: Site,
+        wanted: RouteOverride,
+    ) -> Result<(), GatewayError> {
+        if let Some(lease) = &self.link {
+            return match lease.is_called_in() {
+                true => Err(GatewayError::UpstreamLostMidway),
+                false => Ok(()),
+            };
         }
         let shared = Arc::clone(&self.shared);
+        let (upstreams, config) = (&shared.upstreams, &shared.config);
+        let floor = match site {
+            Site::AnyUpstream if wanted != RouteOverride::Replica => {
+                self.freshness.floor(&shared).lsn
+            }
+            Site::AnyUpstream | Site::Primary => Lsn::ZERO,
+        };
+        let is_writer = self.state.is_writer();
+        let taking = async {
+            match site {
+                Site::Primary if is_writer => {
+                    upstreams.acquire_primary(config.failover_wait_max).await
+                }
+                Site::Primary => upstreams.acquire_read_of_primary().await,
+                Site::AnyUpstream if is_writer && !upstreams.has_replicas() => {
+                    upstreams.acquire_primary(config.failover_wait_max).await
+                }
+                Site::AnyUpstream => {
+                    let (wait, failover) = (config.lsn_wait_max, config.failover_wait_max);
+                    upstreams.acquire_read_patiently(floor, wait, failover).await
+                }
+            }
+        };
         // Boxed: few sessions take a connection at any moment, and all would have the room for it.
-        let mut acquiring = Box::pin(shared.upstreams.acquire());
+        let mut acquiring = Box::pin(taking);
         // Mostly one is free at once, and there is nothing to wait for, or to be cancelled in.
         let lease = match acquiring.as_mut().now_or_never() {
             Some(lease) => lease.map_err(|error| self.no_connection(error))?,
@@ -108,10 +143,11 @@ impl Session {
 
     /// The connection broke: closes it and forgets what was on it.
     pub(super) async fn lose_connection(&mut self) {
+        self.on_write_in_doubt();
         self.ledger.clear();
         self.portals.clear();
         self.prepared.on_error();
-        self.passing = 0;
+        (self.passing, self.copying) = (0, None);
         self.is_unsynced = false;
         self.tee = None;
         self.control.cancel.clear().await;
@@ -122,7 +158,9 @@ impl Session {
 
     /// The session ends: leaves the connection in a known state, or closes it.
     pub(super) fn abandon(&mut self) {
+        self.on_write_in_doubt();
         let Some(mut lease) = self.link.take() else { return };
+        lease.is_tainted |= self.state.left().is_indelible();
         let is_between = self.ledger.is_settled() && self.passing == 0;
         let left = Left {
             is_skipping: self.is_unsynced && self.phase == Phase::SkippingToSync,

@@ -13,10 +13,13 @@
 //! | [`interner`] | what connections hold under names | but for its locks |
 //! | [`actions`], `preparing` | what an exchange comes to, and its bytes | yes |
 //! | `late` | what of a statement the gateway answers itself | yes |
-//! | `translate`, `answer` | messages into actions | no: it may wait for the catalog |
+//! | `translate`, `parsing`, `answer` | messages into actions | no: it may wait for the catalog |
 //! | `cached`, `tee` | replies from the cache, and for it | no |
 //! | `stale`, [`described`] | prepared statements whose result has changed; what they return | no |
-//! | `relay`, `link` | bytes, connections | no |
+//! | `writes`, [`left`] | what users who may write can run; what that leaves | no, yes |
+//! | [`route`], [`freshness`] | where it goes; what it must reflect | yes |
+//! | `running`, `relay`, `settling` | an exchange, its bytes, what replies mean | no |
+//! | `copying`, `link`, `asking` | rows of the client, connections, the gateway's own questions | no |
 //! | [`control`] | cancels, being asked to leave | no |
 //! | [`seen`], `watch`, [`stats`], [`about`], [`show`] | what others see of it | no |
 //! | [`console`] | a conversation of its own, for admins | no |
@@ -24,18 +27,24 @@
 pub mod about;
 pub mod actions;
 mod answer;
+mod asking;
+pub mod block;
 mod cached;
 pub mod changes;
 pub mod client;
 pub mod config;
 pub mod console;
 pub mod control;
+mod copying;
 pub mod described;
 pub mod effect;
+pub mod freshness;
 pub mod interner;
 mod late;
 pub mod ledger;
+pub mod left;
 mod link;
+mod parsing;
 pub mod pins;
 pub mod plan;
 pub mod portals;
@@ -43,7 +52,11 @@ pub mod prepared;
 mod preparing;
 mod relay;
 pub mod restore;
+pub mod route;
+pub mod runnable;
+mod running;
 pub mod seen;
+mod settling;
 pub mod shared;
 pub mod show;
 mod stale;
@@ -53,15 +66,19 @@ pub mod stats;
 mod tee;
 mod translate;
 mod watch;
+mod writes;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 use tracing::Span;
 
 use self::actions::Action;
 use self::client::Client;
 use self::control::{Control, Leave};
+use self::copying::Copying;
+use self::freshness::Freshness;
 use self::ledger::Ledger;
 use self::portals::Portals;
 use self::prepared::Prepared;
@@ -113,6 +130,10 @@ pub struct Session {
     tee: Option<Tee>,
     /// What it keeps for those who look at it.
     watch: Watch,
+    /// What its reads must reflect.
+    freshness: Freshness,
+    /// The COPY that takes rows of the client.
+    copying: Option<Copying>,
 }
 
 /// Where the session is in the extended protocol.
@@ -169,7 +190,7 @@ impl Session {
                 b'X' => return Ok(()),
                 // COPY data behind a COPY that failed: PostgreSQL ignores it, and so do we.
                 b'd' | b'c' | b'f' => {}
-                b'F' => Box::pin(self.on_function_call()).await?,
+                b'F' => Box::pin(self.on_function_call(&frame.body)).await?,
                 tag => return Err(GatewayError::UnexpectedMessage(tag)),
             }
             self.release_if_idle().await;
@@ -187,7 +208,7 @@ impl Session {
         self.client.flush().await?;
         self.client.let_go();
         let (limit, error) = match self.state.block() {
-            Block::None if !self.is_unsynced && self.state.pin().is_none() => {
+            Block::None if !self.is_unsynced && !self.state.is_pinned_unasked() => {
                 (self.shared.config.idle_timeout, GatewayError::IdleTimeout)
             }
             _ => (
@@ -227,7 +248,10 @@ impl Session {
         self.on_exchange();
         self.prepared.on_query();
         tracing::debug!(parent: &self.span, statement = ?text, "query");
-        let outcome = self.query(&text).await;
+        let outcome = match self.state.is_writer() {
+            false => self.query(&text).await,
+            true => Box::pin(self.query_of_writer(&text)).await,
+        };
         self.end_exchange(outcome).await
     }
 
@@ -269,8 +293,9 @@ impl Session {
         self.mark = self.client.out.len();
     }
 
-    /// A call by function number is refused: it carries no text to prove anything about.
-    async fn on_function_call(&mut self) -> Result<(), GatewayError> {
+    /// A call by function number carries no text to prove anything about: only users who may write
+    /// may do it.
+    async fn on_function_call(&mut self, body: &Bytes) -> Result<(), GatewayError> {
         if !self.batch.is_empty() || self.is_unsynced {
             Box::pin(self.run_batch(None)).await?;
             if self.phase == Phase::SkippingToSync {
@@ -278,6 +303,11 @@ impl Session {
             }
         }
         self.on_exchange();
+        if self.state.is_writer() {
+            self.prepared.on_query();
+            let outcome = self.call(body).await;
+            return self.end_exchange(outcome).await;
+        }
         let error = GatewayError::FunctionCall;
         let actions = [Action::Refuse(error.reply().to_bytes()), Action::Sync];
         self.note(&error);

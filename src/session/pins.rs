@@ -6,9 +6,13 @@
 //! | a cursor `WITH HOLD` | the commit of its transaction | `CLOSE` of it or of all, `DISCARD ALL` |
 //! | a setting that cannot be told | the commit of its transaction | the commit of its `SET` or `RESET`, `RESET ALL`, `DISCARD ALL` |
 //!
+//! What else users who may write can leave is in [`left`](super::left).
+//!
 //! <https://www.postgresql.org/docs/current/sql-declare.html>
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::left::{Has, Left};
 
 /// Why a session keeps its connection between transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,20 @@ pub enum PinReason {
     HeldCursor,
     /// A setting was changed in a way that cannot be told from outside.
     Settings,
+    /// Channels are listened to.
+    Listen,
+    /// Temporary relations live on the connection.
+    Temporary,
+    /// Advisory locks are held.
+    AdvisoryLock,
+    /// The role, or the session's user, is another.
+    Role,
+    /// A library was loaded.
+    Library,
+    /// `random()` was seeded.
+    Seed,
+    /// The client asked for it: `SET pgsluice.pin = on`.
+    Asked,
 }
 
 impl PinReason {
@@ -29,6 +47,13 @@ impl PinReason {
             Self::SqlPrepared => "sql_prepared",
             Self::HeldCursor => "held_cursor",
             Self::Settings => "settings",
+            Self::Listen => "listen",
+            Self::Temporary => "temporary",
+            Self::AdvisoryLock => "advisory_lock",
+            Self::Role => "role",
+            Self::Library => "library",
+            Self::Seed => "seed",
+            Self::Asked => "asked",
         }
     }
 }
@@ -38,13 +63,18 @@ impl PinReason {
 /// Empty means that nothing does: whoever is next finds the connection clean.
 #[derive(Debug, Default)]
 pub struct Pins {
-    sql_prepared: BTreeSet<String>,
+    /// By name, and whether it is a read.
+    sql_prepared: BTreeMap<String, bool>,
     held_cursors: BTreeSet<String>,
     /// Cursors WITH HOLD of the open transaction: held once it commits, gone when it does not.
     declared: BTreeSet<String>,
     unknown: Unknown,
     /// What the open transaction did to settings, in order: it counts when that commits.
     told: Vec<Told>,
+    /// What else is left on it.
+    pub left: Left,
+    /// Whether the client wants to keep its connection.
+    pub is_asked: bool,
 }
 
 /// The settings whose values are not known.
@@ -75,8 +105,28 @@ impl Pins {
             _ if self.has_unknown_settings() => Some(PinReason::Settings),
             Self { held_cursors, .. } if !held_cursors.is_empty() => Some(PinReason::HeldCursor),
             Self { sql_prepared, .. } if !sql_prepared.is_empty() => Some(PinReason::SqlPrepared),
-            _ => None,
+            Self { left, is_asked, .. } => match left.has() {
+                Has { channels: true, .. } => Some(PinReason::Listen),
+                Has { temporary: true, .. } => Some(PinReason::Temporary),
+                Has { advisory: true, .. } => Some(PinReason::AdvisoryLock),
+                Has { role: true, .. } => Some(PinReason::Role),
+                Has { library: true, .. } => Some(PinReason::Library),
+                Has { seed: true, .. } => Some(PinReason::Seed),
+                _ => is_asked.then_some(PinReason::Asked),
+            },
         }
+    }
+
+    /// `DISCARD ALL`: what is left behind it.
+    #[must_use]
+    pub fn after_discard(&self) -> Self {
+        Self { left: self.left.after_discard(), ..Self::default() }
+    }
+
+    /// The connection is gone: what is left is what the client wants of the next.
+    #[must_use]
+    pub fn after_loss(&self) -> Self {
+        Self { is_asked: self.is_asked, ..Self::default() }
     }
 
     /// Whether some setting cannot be told, or could not in the open transaction.
@@ -95,12 +145,18 @@ impl Pins {
     /// Whether `name` was prepared by SQL text.
     #[must_use]
     pub fn is_sql_prepared(&self, name: &str) -> bool {
-        self.sql_prepared.contains(name)
+        self.sql_prepared.contains_key(name)
+    }
+
+    /// Whether what `name` was prepared as is a read.
+    #[must_use]
+    pub fn is_prepared_read(&self, name: &str) -> bool {
+        self.sql_prepared.get(name).is_some_and(|is_read| *is_read)
     }
 
     /// `name` was prepared by SQL text.
-    pub fn on_sql_prepared(&mut self, name: String) {
-        self.sql_prepared.insert(name);
+    pub fn on_sql_prepared(&mut self, name: String, is_read: bool) {
+        self.sql_prepared.insert(name, is_read);
     }
 
     /// Such a statement is gone; `None` for all.
@@ -139,6 +195,7 @@ impl Pins {
 
     /// The transaction was committed.
     pub fn on_commit(&mut self) {
+        self.left.on_commit();
         self.held_cursors.append(&mut self.declared);
         for told in std::mem::take(&mut self.told) {
             match told {
@@ -152,6 +209,7 @@ impl Pins {
 
     /// It was rolled back.
     pub fn on_rollback(&mut self) {
+        self.left.on_rollback();
         self.declared.clear();
         self.told.clear();
     }
@@ -230,8 +288,8 @@ mod tests {
     #[test]
     fn the_last_prepared_statement_takes_the_pin_with_it_and_no_rollback_does() {
         let mut pins = Pins::default();
-        pins.on_sql_prepared("p".to_owned());
-        pins.on_sql_prepared("q".to_owned());
+        pins.on_sql_prepared("p".to_owned(), true);
+        pins.on_sql_prepared("q".to_owned(), false);
         pins.on_rollback();
         pins.on_sql_deallocated(Some("p"));
         assert_eq!(pins.reason(), Some(PinReason::SqlPrepared));

@@ -37,6 +37,7 @@ pub enum Plan {
 
 /// What else a decision depends on.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct View {
     /// Whether the session holds a connection.
     pub holds_connection: bool,
@@ -44,6 +45,10 @@ pub struct View {
     pub has_sql_prepared: bool,
     /// Whether reads of the clock may come from the cache.
     pub caches_clock_functions: bool,
+    /// Whether reads of users who may write may come from the cache.
+    pub caches_for_writers: bool,
+    /// Whether the client wants it answered by the primary.
+    pub is_sent_to_primary: bool,
 }
 
 /// Who knows a prepared statement of some name.
@@ -119,6 +124,10 @@ fn in_failed_deferred(kind: &Kind) -> Plan {
 fn bypass(read: &ReadStatement, state: &State, view: View) -> Option<Bypass> {
     match read.bypass() {
         Some(bypass) => Some(bypass),
+        None if state.is_writer() && !view.caches_for_writers => Some(Bypass::ReadWriteUser),
+        None if view.is_sent_to_primary => Some(Bypass::SentToPrimary),
+        // What it has written nobody else may be given, and it must be given that itself.
+        None if state.has_written() => Some(Bypass::WroteInBlock),
         None if read.uses_clock() && !view.caches_clock_functions => Some(Bypass::ClockFunction),
         // In a block the clock stands still at the block's start; a stored reply's may differ
         // from what other statements of the block see.
@@ -189,6 +198,8 @@ mod tests {
             holds_connection: matches!(block, b'T' | b'E'),
             has_sql_prepared: false,
             caches_clock_functions: true,
+            caches_for_writers: true,
+            is_sent_to_primary: false,
         };
         let knower = |name: &str| match name {
             "mine" => Knower::Gateway,
@@ -271,8 +282,13 @@ mod tests {
             Analysis::Read(read) => read,
             other => panic!("{other:?}"),
         };
-        let view =
-            View { holds_connection: true, has_sql_prepared: false, caches_clock_functions: true };
+        let view = View {
+            holds_connection: true,
+            has_sql_prepared: false,
+            caches_clock_functions: true,
+            caches_for_writers: true,
+            is_sent_to_primary: false,
+        };
         let mut carried = Settings::default();
         let effects = [
             (Effect::Isolation { is_snapshot: true }, "snapshot_block"),

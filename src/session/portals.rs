@@ -45,7 +45,7 @@ impl Portal {
     /// Puts the settings of `startup` in place of NULL, by which `set_config` goes back to the
     /// default: on a connection it is another.
     pub fn fill_in(&mut self, startup: &Settings) {
-        let Some(read) = self.statement.read.as_ref().filter(|_| !startup.is_empty()) else {
+        let Some(read) = self.statement.read().filter(|_| !startup.is_empty()) else {
             return;
         };
         let Kind::Set(SettingChange::SetConfig { calls, .. }) = read.kind() else { return };
@@ -64,7 +64,7 @@ impl Portal {
     /// What of it is kept beyond the batch that bound it.
     fn kept(self) -> Self {
         let may_set = |read: &ReadStatement| matches!(read.kind(), Kind::Set(_));
-        let is_kept = self.statement.read.as_ref().is_some_and(may_set);
+        let is_kept = self.statement.read().is_some_and(may_set);
         let tail = self.tail.filter(|tail| is_kept && tail.len() <= KEPT_BYTES_MAX);
         // A copy, for what it was cut from may be large.
         Self { tail: tail.map(|tail| Bytes::copy_from_slice(&tail)), ..self }

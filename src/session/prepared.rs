@@ -9,18 +9,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+use super::runnable::Runnable;
 use crate::sql::analyze::ReadStatement;
 use crate::upstream::prepared::upstream_name;
 
-/// A text that was proven to be a read, with its parameter types: what `Parse` makes.
+/// A text that may be run, with its parameter types: what `Parse` makes.
 #[derive(Debug)]
 pub struct Statement {
     /// Its number, unique in this process.
     pub number: u64,
     /// Its name on every connection that holds it; empty for one that goes into the unnamed slot.
     pub name: Bytes,
-    /// The proof; `None` for an empty text, which is never sent upstream.
-    pub read: Option<ReadStatement>,
+    /// What was parsed; `None` for an empty text, which is never sent upstream.
+    pub runnable: Option<Runnable>,
     /// The prescribed parameter types, as in `Parse`: `i16` count, then an OID each.
     pub types: Bytes,
     /// The settings that it is read under, as a key; none where they cannot be told.
@@ -37,28 +38,26 @@ pub struct Statement {
 impl Statement {
     /// A statement for the unnamed slot, which every `Parse` fills anew.
     #[must_use]
-    pub fn unnamed(
-        read: Option<ReadStatement>,
-        types: Bytes,
-        settings: Option<Bytes>,
-    ) -> Arc<Self> {
-        Self::new(read, types, settings, false, |_| Bytes::new())
+    pub fn unnamed(runnable: Option<Runnable>, types: Bytes, settings: Option<Bytes>) -> Arc<Self> {
+        Self::new(runnable, types, settings, false, |_| Bytes::new())
     }
 
     /// A statement that connections hold under a name of its own, for one session.
     #[must_use]
-    pub fn named(read: Option<ReadStatement>, types: Bytes, settings: Option<Bytes>) -> Arc<Self> {
-        Self::new(read, types, settings, false, |number| upstream_name(number).into())
+    pub fn named(runnable: Option<Runnable>, types: Bytes, settings: Option<Bytes>) -> Arc<Self> {
+        Self::new(runnable, types, settings, false, |number| upstream_name(number).into())
     }
 
     /// The same for all sessions that prepare it under these settings.
     #[must_use]
-    pub fn shared(read: ReadStatement, types: Bytes, settings: Bytes) -> Arc<Self> {
-        Self::new(Some(read), types, Some(settings), true, |number| upstream_name(number).into())
+    pub fn shared(runnable: Runnable, types: Bytes, settings: Bytes) -> Arc<Self> {
+        Self::new(Some(runnable), types, Some(settings), true, |number| {
+            upstream_name(number).into()
+        })
     }
 
     fn new(
-        read: Option<ReadStatement>,
+        runnable: Option<Runnable>,
         types: Bytes,
         settings: Option<Bytes>,
         is_shared: bool,
@@ -69,13 +68,19 @@ impl Statement {
         Arc::new(Self {
             number,
             name: name(number),
-            read,
+            runnable,
             types,
             settings,
             is_shared,
             is_known: AtomicBool::new(false),
             is_stale: AtomicBool::new(false),
         })
+    }
+
+    /// The proven read, if it is one.
+    #[must_use]
+    pub fn read(&self) -> Option<&ReadStatement> {
+        self.runnable.as_ref().and_then(Runnable::read)
     }
 
     /// Whether connections hold it under a name.
@@ -97,7 +102,7 @@ impl Statement {
         };
         self.is_shared
             && self.is_fresh()
-            && self.read.as_ref().is_some_and(is_text)
+            && self.read().is_some_and(is_text)
             && self.types == types
             && self.is_read_under(settings)
     }
@@ -130,7 +135,7 @@ impl Statement {
     /// The bytes that holding it costs, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let text = self.read.as_ref().map_or(0, |read| read.text().len());
+        let text = self.runnable.as_ref().map_or(0, |runnable| runnable.text().len());
         text + self.types.len() + STATEMENT_BYTES
     }
 }

@@ -11,8 +11,8 @@ use super::effect::Effect;
 use super::late::upstream_text;
 use super::ledger::{Ledger, Named, Owed, Pass};
 use super::prepared::Statement;
+use super::runnable::Runnable;
 use crate::cache::NO_ARGUMENTS;
-use crate::sql::analyze::ReadStatement;
 use crate::upstream::connection::Connection;
 use crate::upstream::prepared::upstream_name;
 use crate::wire::backend::PARSE_COMPLETE;
@@ -33,12 +33,12 @@ pub(super) fn put_use(
             if statement.is_named() && connection.prepared.is_held(statement.number) {
                 ledger.owe(Owed::Confirm(Named::Statement, PARSE_COMPLETE));
             } else {
-                let held = put_statement(statement, in_force, Pass::Relay, connection, ledger, out);
+                let held = put_statement(statement, under, Pass::Relay, connection, ledger, out);
                 put_comparison(descriptions, statement, held, false, ledger, out);
             }
         }
         Some(Action::Bind { statement, name, portal, tail }) => {
-            let prepared = ensure(statement, in_force, connection, ledger, out);
+            let prepared = ensure(statement, under, connection, ledger, out);
             let held = prepared.unwrap_or(&statement.name);
             if prepared.is_some() {
                 let relies = may_contradict && !is_learnt(actions, at);
@@ -48,7 +48,7 @@ pub(super) fn put_use(
             ledger.owe(Owed::Bind(Pass::Relay, name.clone()));
         }
         Some(Action::DescribeStatement { statement }) => {
-            let prepared = ensure(statement, in_force, connection, ledger, out);
+            let prepared = ensure(statement, under, connection, ledger, out);
             put_target(out, b'D', b'S', prepared.unwrap_or(&statement.name));
             ledger.owe(Owed::DescribeStatement(Pass::Relay, Describing::of(statement)));
         }
@@ -58,11 +58,12 @@ pub(super) fn put_use(
             }
             let held = held.as_ref().filter(|held| held.may_be_prepared_under(in_force));
             if let Some(statement) = held
-                && let Some(held) = ensure(statement, in_force, connection, ledger, out)
+                && let Some(held) = ensure(statement, under, connection, ledger, out)
             {
                 put_comparison(descriptions, statement, held, false, ledger, out);
             }
-            put_simple(read, held, effect.clone(), connection, ledger, out);
+            let text = upstream_text(read, under.is_writer);
+            put_simple(&text, held, effect.clone(), connection, ledger, out);
         }
         _ => {}
     }
@@ -72,7 +73,7 @@ pub(super) fn put_use(
 /// the name that it did so under.
 fn ensure<'a>(
     statement: &'a Statement,
-    in_force: Option<&Bytes>,
+    under: Under<'_>,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
@@ -81,21 +82,25 @@ fn ensure<'a>(
         true => connection.prepared.is_held(statement.number),
         false => connection.unnamed == Some(statement.number),
     };
-    (!is_held).then(|| put_statement(statement, in_force, Pass::Swallow, connection, ledger, out))
+    (!is_held).then(|| put_statement(statement, under, Pass::Swallow, connection, ledger, out))
 }
 
 /// Prepares `statement`, and returns the name: its own, but not where others would take it for
 /// read under other settings than those `in_force`.
 fn put_statement<'a>(
     statement: &'a Statement,
-    in_force: Option<&Bytes>,
+    under: Under<'_>,
     pass: Pass,
     connection: &mut Connection,
     ledger: &mut Ledger,
     out: &mut BytesMut,
 ) -> &'a [u8] {
-    let text = statement.read.as_ref().map_or_else(Bytes::new, upstream_text);
-    if !statement.is_named() || !statement.may_be_prepared_under(in_force) {
+    let text = match &statement.runnable {
+        None => Bytes::new(),
+        Some(Runnable::Read(read)) => upstream_text(read, under.is_writer),
+        Some(Runnable::Unproven(unproven)) => unproven.text().clone(),
+    };
+    if !statement.is_named() || !statement.may_be_prepared_under(under.in_force) {
         connection.unnamed = Some(statement.number).filter(|_| !statement.is_named());
         put_parse(out, b"", &text, &statement.types);
         ledger.owe(Owed::Parse(pass, None));
@@ -113,7 +118,7 @@ fn put_statement<'a>(
 /// One statement of a simple query goes by the extended protocol, where PostgreSQL itself
 /// refuses a second statement in the same text.
 fn put_simple(
-    read: &ReadStatement,
+    text: &[u8],
     held: Option<&Arc<Statement>>,
     effect: Option<Box<Effect>>,
     connection: &mut Connection,
@@ -122,7 +127,7 @@ fn put_simple(
 ) {
     connection.unnamed = None;
     if held.is_none() {
-        put_parse(out, b"", &upstream_text(read), NO_TYPES);
+        put_parse(out, b"", text, NO_TYPES);
         ledger.owe(Owed::Parse(Pass::Swallow, None));
     }
     put_bind(out, b"", held.map_or(&[], |statement| &statement.name), NO_ARGUMENTS);

@@ -4,17 +4,14 @@
 use bytes::Buf;
 use tokio::time::Instant;
 
-use super::effect::Effect;
 use super::ledger::{Errand, Named, Owed, Pass, Step};
-use super::stale::{Staleness, is_of_stale_plan};
-use super::{Phase, Session, until};
+use super::stale::is_of_stale_plan;
+use super::{Session, until};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
 use crate::sqlstate::SqlState;
-use crate::upstream::pool::Lease;
 use crate::upstream::prepared::UPSTREAM_NAME_PREFIX;
 use crate::upstream::settings::Settings;
-use crate::wire::backend;
 use crate::wire::error_response::{field, put_renamed, put_shifted};
 use crate::wire::frame::{self, HEADER_BYTES, Header};
 
@@ -39,15 +36,19 @@ impl Session {
         let mut has_company = self.mark > 0;
         loop {
             self.pump()?;
+            self.pass_rows()?;
             let is_sent = self.link.as_ref().is_none_or(|lease| lease.is_sent());
             if is_sent && (end == Until::Sent || self.ledger.is_settled()) {
                 return Ok(());
             }
             // While there is more to send, small replies wait for company.
-            if (is_sent && has_company) || self.client.out.len() > TOLD_AT_BYTES {
+            if (is_sent && has_company && !self.awaits_position())
+                || self.client.out.len() > TOLD_AT_BYTES
+            {
                 self.tell().await?;
             }
-            let is_ahead = self.client.is_ahead();
+            let is_ahead = self.is_client_ahead();
+            let copy_deadline = self.copy_deadline();
             let Some(lease) = &mut self.link else { return Err(self.lost()) };
             tokio::select! {
                 biased;
@@ -62,6 +63,8 @@ impl Session {
                     is_timed_out = true;
                     Box::pin(self.control.cancel()).await;
                 }
+                // Looked at with the rows.
+                () = until(copy_deadline), if copy_deadline.is_some() => {}
             }
         }
     }
@@ -102,7 +105,10 @@ impl Session {
             let header = frame::peek(rest, usize::MAX).map_err(|_| OUT_OF_STEP)?;
             let Some(Header { tag, body_len }) = header else { break };
             if matches!(tag, b'D' | b'd')
-                && matches!(self.ledger.front(), Some(Owed::Execute(_) | Owed::Query))
+                && matches!(
+                    self.ledger.front(),
+                    Some(Owed::Execute(_) | Owed::Query(_) | Owed::Text)
+                )
             {
                 self.passing = run_of(tag, rest);
                 continue;
@@ -121,7 +127,12 @@ impl Session {
         let body = message.get(HEADER_BYTES..).unwrap_or_default();
         match tag {
             b'S' => return self.on_parameter(body),
-            b'A' => return Ok(()),
+            b'A' => {
+                self.on_notification(message);
+                return Ok(());
+            }
+            b'D' if self.on_answer(body) => return Ok(()),
+            b'G' => self.on_copy_in(),
             b'N' => {
                 self.on_notice();
                 if !matches!(self.ledger.front(), None | Some(Owed::Errand(_) | Owed::Restore(_))) {
@@ -132,6 +143,7 @@ impl Session {
                 return Ok(());
             }
             b'E' if is_fatal(body) => return Err(self.on_fatal(body)),
+            b'E' if is_not_writable(body) => self.on_not_writable(),
             b'E' if is_of_stale_plan(body) && self.on_stale() => {
                 let void = self.ledger.on_hidden_error();
                 self.on_not_run(&void);
@@ -155,6 +167,9 @@ impl Session {
                     self.pass(tag, message, is_relayed);
                 }
                 self.on_settled(owed, message);
+            }
+            Step::ErrandFailed(errand @ (Errand::Position | Errand::Residue)) => {
+                self.on_question_failed(errand, message_of(body));
             }
             Step::ErrandFailed(errand) => return Err(self.on_errand_failed(errand, body)),
             Step::Fails(shift, void) => {
@@ -182,6 +197,13 @@ impl Session {
         }
         self.pay();
         Ok(())
+    }
+
+    /// A channel that somebody listens to was notified: this session's client, if it does.
+    fn on_notification(&mut self, message: &[u8]) {
+        if self.state.listens() {
+            self.client.out.extend_from_slice(message);
+        }
     }
 
     /// Tells what the gateway itself owes, as far as it is its turn.
@@ -213,131 +235,8 @@ impl Session {
         }
     }
 
-    fn on_settled(&mut self, owed: Owed, message: &[u8]) {
-        let tag = message.first().copied().unwrap_or_default();
-        let body = message.get(HEADER_BYTES..).unwrap_or_default();
-        match owed {
-            Owed::Parse(Pass::Relay, _) => self.prepared.on_confirmed(),
-            Owed::Bind(pass, _) => {
-                self.on_bound();
-                if pass == Pass::Relay {
-                    self.portals.on_confirmed();
-                }
-            }
-            Owed::DescribeStatement(pass, describing) => {
-                if pass == Pass::Relay {
-                    self.on_bound();
-                }
-                if let Some(describing) = describing {
-                    self.on_described(pass, *describing, message);
-                }
-            }
-            Owed::Close(Pass::Relay, _) => self.portals.on_confirmed(),
-            // A row limit suspends the portal (`s`) after the statement has had its effect.
-            Owed::Execute(Some(effect)) if matches!(tag, b'C' | b's') => {
-                self.on_effect(*effect, body);
-            }
-            Owed::Restore(Some(effect)) => self.on_effect(*effect, body),
-            Owed::Errand(Errand::Settings) => {
-                if let Some(lease) = &mut self.link {
-                    lease.carried = self.state.settings().clone();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn on_effect(&mut self, effect: Effect, body: &[u8]) {
-        let Some(lease) = &mut self.link else { return };
-        let lease: &mut Lease = lease;
-        let is_all_gone = matches!(effect, Effect::Discarded | Effect::SqlDeallocated(None));
-        if is_all_gone {
-            lease.prepared.on_all_gone();
-            // What was prepared behind it is on the connection, and in no book.
-            lease.is_tainted |= self.ledger.prepares();
-            lease.unnamed = None;
-            self.prepared.on_all_closed();
-        }
-        let tag = body.strip_suffix(b"\0").unwrap_or(body);
-        self.state.on_effect(effect, tag, &mut lease.carried);
-    }
-
-    /// The exchange is over: tells what changed of the reported settings, then the status.
-    fn on_ready(&mut self, body: &[u8]) -> Result<(), GatewayError> {
-        let Some(lease) = &mut self.link else { return Err(OUT_OF_STEP) };
-        let &[status] = body else { return Err(OUT_OF_STEP) };
-        lease.status = status;
-        if self.staleness == Staleness::HasBeenHidden {
-            return Ok(());
-        }
-        let reported = lease.parameters.clone();
-        let date_style = reported.value("DateStyle");
-        self.state.on_ready(status, &mut lease.carried, date_style).ok_or(OUT_OF_STEP)?;
-        if self.parameters == lease.parameters {
-            // Equal ones become one and the same, so that the next look compares a pointer.
-            lease.parameters = self.parameters.clone();
-        } else {
-            lease.parameters.put_changes_since(&self.parameters, &mut self.client.out);
-            self.parameters = lease.parameters.clone();
-            self.control.seen.on_parameters(&self.parameters);
-        }
-        self.on_exchanged(status);
-        backend::put_ready(&mut self.client.out, status);
-        if status == b'I' {
-            self.portals.clear();
-        }
-        if let Some(tee) = self.tee.take() {
-            tee.finish();
-        }
-        self.pay();
-        Ok(())
-    }
-
-    /// A reported setting changed. A wall that is found open closes the connection.
-    fn on_parameter(&mut self, body: &[u8]) -> Result<(), GatewayError> {
-        let Some(lease) = &mut self.link else { return Ok(()) };
-        lease.parameters.on_status(body).ok_or(OUT_OF_STEP)?;
-        if let Some(setting) = lease.open_wall() {
-            tracing::error!(parent: &self.span, setting, "an upstream connection lost its guard");
-            return Err(GatewayError::UpstreamOutOfStep("a guarded setting changed"));
-        }
-        Ok(())
-    }
-
-    /// An error took back what was asked for behind it.
-    fn on_void(&mut self, void: &[Owed]) {
-        self.state.on_upstream_error();
-        self.prepared.on_error();
-        self.portals.on_error();
-        // PostgreSQL drops the unnamed statement before it reads what is to replace it.
-        if let Some(Owed::Parse(Pass::Relay, None)) = void.first() {
-            self.prepared.on_closed(b"");
-        }
-        self.on_not_run(void);
-        if self.is_unsynced {
-            self.phase = Phase::SkippingToSync;
-            self.batch.clear();
-            self.batch_bytes = 0;
-        }
-    }
-
-    /// The upstream skipped these: what the connection holds is as if they had not been sent.
-    fn on_not_run(&mut self, void: &[Owed]) {
-        let Some(lease) = &mut self.link else { return };
-        // Taken back last things first: a statement may be closed and prepared in one exchange.
-        for owed in void.iter().rev() {
-            match owed {
-                Owed::Parse(_, Some(statement)) => lease.prepared.on_gone(*statement),
-                Owed::Parse(_, None) => lease.unnamed = None,
-                Owed::Close(_, Some(statement)) => lease.prepared.on_kept(*statement),
-                _ => {}
-            }
-        }
-    }
-
     fn on_errand_failed(&self, errand: Errand, body: &[u8]) -> GatewayError {
-        let message = field(body, b'M').and_then(|text| str::from_utf8(text).ok());
-        let message = message.unwrap_or("no reason given").to_owned();
+        let message = message_of(body).to_owned();
         tracing::warn!(
             parent: &self.span,
             ?errand,
@@ -391,8 +290,19 @@ fn run_of(tag: u8, input: &[u8]) -> usize {
     run
 }
 
+/// What an error says.
+fn message_of(body: &[u8]) -> &str {
+    let message = field(body, b'M').and_then(|text| str::from_utf8(text).ok());
+    message.unwrap_or("no reason given")
+}
+
+fn is_not_writable(body: &[u8]) -> bool {
+    field(body, b'C') == Some(SqlState::READ_ONLY_SQL_TRANSACTION.as_str().as_bytes())
+}
+
 fn is_fatal(body: &[u8]) -> bool {
     matches!(field(body, b'V'), Some(b"FATAL" | b"PANIC"))
 }
 
-const OUT_OF_STEP: GatewayError = GatewayError::UpstreamOutOfStep("a reply that nobody asked for");
+pub(super) const OUT_OF_STEP: GatewayError =
+    GatewayError::UpstreamOutOfStep("a reply that nobody asked for");

@@ -12,15 +12,19 @@ use super::config::SessionConfig;
 use super::control::Registry;
 use super::interner::Interner;
 use super::stats::{Stats, Totals};
-use crate::cache::Cache;
+use crate::cache::{Cache, Epochs, ReadAt};
+use crate::freshness::floors::Floors;
 use crate::sql::Call;
 use crate::sql::analyze::{Analysis, Analyzer, ReadStatement, Script};
 use crate::sql::catalog::{CatalogSnapshot, CatalogVerdict};
 use crate::sql::refusal::Refusal;
+use crate::sql::writes::effects::Written;
+use crate::sql::writes::{Classified, Statement};
 use crate::upstream::catalog::Catalog;
 use crate::upstream::parameters::Parameters;
+use crate::upstream::pool::Lease;
 use crate::upstream::settings::Settings;
-use crate::upstream::upstreams::Upstreams;
+use crate::upstream::upstreams::{Shown, Upstreams};
 
 /// What all sessions share.
 pub struct Shared {
@@ -44,6 +48,10 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// What upstreams report for the start-up settings met before.
     pub greetings: Greetings,
+    /// The writes acknowledged, counted for whoever must see them.
+    pub ticks: Floors,
+    /// How often tables were written.
+    pub epochs: Epochs,
     /// What is counted of all sessions.
     pub stats: Stats,
     /// What the operator configured, for those who ask.
@@ -60,6 +68,43 @@ impl Shared {
         let analysis = tokio::task::spawn_blocking(move || shared.analyzer.analyze_script(&own));
         // The task ends without a result only when it panics: then nothing is proven.
         analysis.await.unwrap_or(Script::One(Analysis::Refused(Refusal::TooTangled)))
+    }
+
+    /// The same for users who may write.
+    pub async fn classify(self: &Arc<Self>, text: &Bytes) -> Classified {
+        if text.len() <= INLINE_BYTES_MAX {
+            return self.analyzer.classify(text);
+        }
+        let (shared, own) = (Arc::clone(self), text.clone());
+        let classified = tokio::task::spawn_blocking(move || shared.analyzer.classify(&own)).await;
+        classified.unwrap_or(Classified::One(Statement::Refused(Refusal::TooTangled)))
+    }
+
+    /// The stamp of the tables that a read names. It is another one on each new timeline: what was
+    /// read before may show what is lost, and positions mean other records.
+    #[must_use]
+    pub fn stamp(&self, read: &ReadStatement) -> u64 {
+        let tables = self.epochs.stamp(read.tables().iter().map(|table| table.name.as_str()));
+        tables + (self.upstreams.generation() << GENERATION_SHIFT)
+    }
+
+    /// What a read shows that begins now on this connection; `None` where that is not known.
+    #[must_use]
+    pub fn read_at(&self, lease: &Lease) -> Option<ReadAt> {
+        Some(match self.upstreams.shown_by(lease.upstream())? {
+            Shown::All => ReadAt::Primary { tick: self.ticks.global() },
+            Shown::UpTo(lsn) => ReadAt::Replica { lsn },
+        })
+    }
+
+    /// Others can see from now on that this was written.
+    pub fn on_written(&self, written: &Written) {
+        match written {
+            Written::Named(tables) => {
+                self.epochs.on_written(tables.iter().map(|table| table.name.as_str()));
+            }
+            Written::Unknown => self.epochs.on_all_written(),
+        }
     }
 
     /// A period of the averages ended.
@@ -96,6 +141,9 @@ impl Shared {
     }
 }
 
+/// Beyond what tables are ever written: a million times a second for a week.
+const GENERATION_SHIFT: u32 = 40;
+
 /// The longest text that is analysed on the event loop, in bytes: some tens of microseconds.
 const INLINE_BYTES_MAX: usize = 4 << 10;
 
@@ -129,24 +177,24 @@ fn check(snapshot: &CatalogSnapshot, read: &ReadStatement) -> Result<(), Refusal
 #[derive(Debug, Default)]
 pub struct Greetings {
     // A lock because all sessions share it; held for one look-up a session.
-    known: Mutex<HashMap<Vec<u8>, Parameters>>,
+    known: Mutex<HashMap<(bool, Vec<u8>), Parameters>>,
 }
 
 impl Greetings {
     /// What to tell a session with these settings, if that is known.
     #[must_use]
-    pub fn find(&self, settings: &Settings) -> Option<Parameters> {
+    pub fn find(&self, is_writer: bool, settings: &Settings) -> Option<Parameters> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&settings.to_key()).cloned()
+        known.get(&(is_writer, settings.to_key())).cloned()
     }
 
     /// Remembers what was reported.
-    pub fn on_reported(&self, settings: &Settings, parameters: Parameters) {
+    pub fn on_reported(&self, is_writer: bool, settings: &Settings, parameters: Parameters) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= GREETINGS_MAX {
             known.clear();
         }
-        known.insert(settings.to_key(), parameters);
+        known.insert((is_writer, settings.to_key()), parameters);
     }
 }
 

@@ -57,8 +57,10 @@ impl Session {
     /// The server has something to say. While it prepares a statement, that is said anew to each
     /// who prepares it, so such a statement is not kept for others.
     pub(super) fn on_notice(&mut self) {
-        self.is_noticed |=
-            !matches!(self.ledger.front(), None | Some(Owed::Execute(_) | Owed::Query));
+        self.is_noticed |= !matches!(
+            self.ledger.front(),
+            None | Some(Owed::Execute(_) | Owed::Query(_) | Owed::Text)
+        );
     }
 
     /// Something prepared was made use of: what comes behind it cannot be asked for again alone.

@@ -10,6 +10,7 @@ use tracing::Span;
 use super::client::{Client, Socket};
 use super::config::SessionConfig;
 use super::control::Control;
+use super::freshness::{Freshness, RouteOverride};
 use super::ledger::Ledger;
 use super::portals::Portals;
 use super::prepared::Prepared;
@@ -20,7 +21,9 @@ use super::state::State;
 use super::watch::Watch;
 use super::{Phase, Session, actions};
 use crate::error::GatewayError;
-use crate::sql::settings::{SettingVerdict, verdict};
+use crate::sql::kind::GatewayCommand;
+use crate::sql::settings::{SettingVerdict, verdict, verdict_of_writer};
+use crate::sql::writes::effects::Site;
 use crate::upstream::parameters::Parameters;
 use crate::upstream::settings::{Settings, startup_replay};
 use crate::wire::backend::{put_backend_key, put_ready};
@@ -59,12 +62,19 @@ impl Session {
     ) -> Option<Box<Self>> {
         let Arrival { socket, leftover, database, parameters, span } = arrival;
         let client = Client::new(socket, leftover, &shared.config).counted(&control);
-        let startup = startup_settings(&parameters);
+        let user = control.seen.who.user.clone();
+        let is_writer = shared.about.is_writer(&user);
+        let startup = startup_settings(&parameters, is_writer);
+        let settings = startup.as_ref().cloned().unwrap_or_default();
+        let freshness = Freshness::new(&shared, &user);
         let mut session = Box::new(Self {
             client,
             control,
             span,
-            state: State::new(startup.as_ref().cloned().unwrap_or_default()),
+            state: match is_writer {
+                true => State::of_writer(settings),
+                false => State::new(settings),
+            },
             prepared: Prepared::counted_in(Arc::clone(&shared.interner.held_bytes)),
             portals: Portals::default(),
             link: None,
@@ -81,6 +91,8 @@ impl Session {
             is_noticed: false,
             tee: None,
             watch: Watch::default(),
+            freshness,
+            copying: None,
             shared,
         });
         let outcome = match (startup, database == session.shared.database) {
@@ -89,7 +101,10 @@ impl Session {
                 let served = session.shared.database.clone();
                 Err(GatewayError::UnknownDatabase { asked: database, served })
             }
-            (Ok(_), true) => session.greet().await,
+            (Ok(_), true) => match session.set_own_at_startup(&parameters) {
+                Ok(()) => session.greet().await,
+                Err(error) => Err(error),
+            },
         };
         match outcome {
             Ok(()) => Some(session),
@@ -100,13 +115,26 @@ impl Session {
         }
     }
 
+    /// Sets what start-up says of the gateway's own settings.
+    fn set_own_at_startup(&mut self, parameters: &[(String, String)]) -> Result<(), GatewayError> {
+        for (name, value) in parameters {
+            let name = name.to_ascii_lowercase();
+            let Some(name) = name.strip_prefix(OWN_PREFIX) else { continue };
+            let (name, value) = (name.to_owned(), Some(value.clone()));
+            drop(self.set_own(&GatewayCommand::Set { name, value, tag: "SET" })?);
+        }
+        Ok(())
+    }
+
     /// Tells the client the settings that the upstream reports, its cancel key, and to go on.
     async fn greet(&mut self) -> Result<(), GatewayError> {
-        self.parameters = match self.shared.greetings.find(self.state.settings()) {
-            Some(parameters) => parameters,
-            None => self.ask_greeting().await?,
-        };
+        self.parameters =
+            match self.shared.greetings.find(self.state.is_writer(), self.state.settings()) {
+                Some(parameters) => parameters,
+                None => self.ask_greeting().await?,
+            };
         self.control.seen.on_parameters(&self.parameters);
+        self.on_names();
         let out = &mut self.client.out;
         self.parameters.put_all(out);
         put_backend_key(out, self.control.pid, self.control.secret());
@@ -116,7 +144,9 @@ impl Session {
 
     /// Sets the session's settings on a connection and takes in what that reports.
     async fn ask_greeting(&mut self) -> Result<Parameters, GatewayError> {
-        self.acquire().await?;
+        let is_writer = self.state.is_writer();
+        let site = if is_writer { Site::Primary } else { Site::AnyUpstream };
+        self.acquire(site, RouteOverride::Auto).await?;
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
         let mut out = std::mem::take(&mut lease.out);
         actions::put_lead_in(&self.state, lease, &mut self.ledger, &mut out);
@@ -125,7 +155,11 @@ impl Session {
         let Some(lease) = &mut self.link else { return Err(GatewayError::UpstreamLost) };
         let parameters = lease.parameters.clone();
         self.release_if_idle().await;
-        self.shared.greetings.on_reported(self.state.settings(), parameters.clone());
+        self.shared.greetings.on_reported(
+            self.state.is_writer(),
+            self.state.settings(),
+            parameters.clone(),
+        );
         Ok(parameters)
     }
 
@@ -141,11 +175,21 @@ impl Session {
     }
 }
 
+/// What the gateway's own settings begin with.
+const OWN_PREFIX: &str = "pgsluice.";
+
 /// The settings of a start-up packet as statements that set them again.
-fn startup_settings(parameters: &[(String, String)]) -> Result<Settings, GatewayError> {
+fn startup_settings(
+    parameters: &[(String, String)],
+    is_writer: bool,
+) -> Result<Settings, GatewayError> {
+    let verdict = if is_writer { verdict_of_writer } else { verdict };
     let mut settings = Settings::default();
     for (name, value) in parameters {
         let name = name.to_ascii_lowercase();
+        if name.starts_with(OWN_PREFIX) {
+            continue;
+        }
         match verdict(&name, Some(value)) {
             SettingVerdict::Allowed => {
                 settings.on_set(&name, Some(startup_replay(&name, value)));

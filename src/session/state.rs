@@ -3,6 +3,8 @@
 //! Each `on_*` method is one event, and they are the only writers: a reader of this file has
 //! seen every transition there is.
 
+mod writing;
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
@@ -11,34 +13,10 @@ use super::changes::Changes;
 use super::effect::{Change, Effect};
 use super::pins::{PinReason, Pins, Told};
 use crate::sql::kind::TransactionModes;
+use crate::sql::writes::effects::Written;
 use crate::upstream::settings::{Settings, startup_replay};
 
-/// The session's transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Block {
-    /// None is open.
-    None,
-    /// The client began one and the upstream has not heard of it yet.
-    Deferred(TransactionModes),
-    /// Such a one has failed by the gateway's own error.
-    DeferredFailed(TransactionModes),
-    /// One is open upstream.
-    Open,
-    /// One is open upstream and has failed.
-    Failed,
-}
-
-impl Block {
-    /// The status byte that a client sees.
-    #[must_use]
-    pub const fn status(self) -> u8 {
-        match self {
-            Self::None => b'I',
-            Self::Deferred(_) | Self::Open => b'T',
-            Self::DeferredFailed(_) | Self::Failed => b'E',
-        }
-    }
-}
+pub use super::block::Block;
 
 /// A session's memory.
 #[derive(Debug)]
@@ -61,6 +39,14 @@ pub struct State {
     pins: Pins,
     has_new_date_style: bool,
     has_failed: bool,
+    /// Whether its user may write.
+    is_writer: bool,
+    /// What the transaction has been asked to write, whatever came of it.
+    writing: Option<Written>,
+    /// The fingerprint of the statement that was to write last.
+    last_written_by: u64,
+    /// Whether code of the database's own is about to run.
+    runs_code: bool,
 }
 
 impl State {
@@ -80,6 +66,10 @@ impl State {
             pins: Pins::default(),
             has_new_date_style: false,
             has_failed: false,
+            is_writer: false,
+            writing: None,
+            last_written_by: 0,
+            runs_code: false,
         }
     }
 
@@ -233,7 +223,7 @@ impl State {
             Effect::End { is_chained } => {
                 let is_snapshot = self.is_snapshot && is_chained;
                 match tag {
-                    b"COMMIT" => self.on_commit(carried),
+                    b"COMMIT" | b"PREPARE TRANSACTION" => self.on_commit(carried),
                     _ => self.on_rollback(),
                 }
                 self.is_snapshot = is_snapshot;
@@ -262,7 +252,9 @@ impl State {
                 self.local_defaults.extend(defaults);
             }
             Effect::Isolation { is_snapshot } => self.is_snapshot |= is_snapshot,
-            Effect::SqlPrepared(name) => self.pins.on_sql_prepared(name),
+            Effect::SqlPrepared(name, is_read) => self.pins.on_sql_prepared(name, is_read),
+            Effect::Left(effect) => self.pins.left.on_left(&effect),
+            Effect::Dropped => self.pins.left.on_dropped(),
             Effect::SqlDeallocated(name) => self.pins.on_sql_deallocated(name.as_deref()),
             Effect::HeldCursor(name) => self.pins.on_declared(name),
             Effect::CursorClosed(name) => self.pins.on_closed(name.as_deref()),
@@ -301,6 +293,7 @@ impl State {
     }
 
     fn on_rolled_back_to(&mut self, savepoint: &str) {
+        self.pins.left.on_partly_rolled_back();
         match self.changes.on_rolled_back_to(savepoint) {
             // Which changes came behind it is not known.
             None => self.pins.on_told(self.changes.iter().map(Change::maybe_done)),
@@ -314,7 +307,8 @@ impl State {
 
     /// Everything is as after start-up.
     pub fn on_discarded(&mut self) {
-        *self = Self::new(self.startup.clone());
+        let (is_writer, pins) = (self.is_writer, self.pins.after_discard());
+        *self = Self { pins, is_writer, ..Self::new(self.startup.clone()) };
     }
 
     /// The upstream said `ReadyForQuery` (`Z`) with this status byte.
@@ -358,8 +352,8 @@ impl State {
         if matches!(self.block, Block::Open | Block::Failed) {
             self.block = Block::None;
         }
-        self.pins = Pins::default();
-        self.has_failed = false;
+        self.pins = self.pins.after_loss();
+        (self.has_failed, self.writing) = (false, None);
     }
 
     fn on_commit(&mut self, carried: &mut Settings) {

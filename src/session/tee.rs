@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use crate::bypass::Bypass;
-use crate::cache::{Cache, Entry, Flight};
+use crate::cache::{Cache, Entry, Flight, ReadAt};
 
 /// A reply being collected for the cache while it is passed on.
 #[derive(Debug)]
@@ -14,13 +14,22 @@ pub(super) struct Tee {
     rows: BytesMut,
     bytes_max: usize,
     cache: Cache,
+    /// What the reply shows; `None` until the read has a connection.
+    pub(super) read_at: Option<ReadAt>,
 }
 
 impl Tee {
     pub(super) fn new(flight: Flight, cache: &Cache) -> Self {
         let (description, rows) = (BytesMut::new(), BytesMut::new());
         let bytes_max = cache.entry_bytes_max();
-        Self { flight: Some(flight), description, rows, bytes_max, cache: cache.clone() }
+        Self {
+            flight: Some(flight),
+            description,
+            rows,
+            bytes_max,
+            cache: cache.clone(),
+            read_at: None,
+        }
     }
 
     pub(super) fn on_description(&mut self, message: &[u8]) {
@@ -46,12 +55,12 @@ impl Tee {
 
     /// The reply is whole: stores it, unless it is not one that can be.
     pub(super) fn finish(self) {
-        match self.flight {
-            Some(flight) if !self.description.is_empty() => {
-                let _ = flight.finish(Entry::new(&self.description, &self.rows));
+        match (self.flight, self.read_at) {
+            (Some(flight), Some(read_at)) if !self.description.is_empty() => {
+                let _ = flight.finish(Entry::new(&self.description, &self.rows), read_at);
             }
-            Some(flight) => flight.decline(),
-            None => {}
+            (Some(flight), _) => flight.decline(),
+            (None, _) => {}
         }
     }
 }

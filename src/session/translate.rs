@@ -9,21 +9,23 @@ use bytes::{Bytes, BytesMut};
 
 use super::actions::Action;
 use super::effect::Effect;
-use super::late::{ends_block, is_barred, is_late, put_description};
+use super::freshness::RouteOverride;
+use super::late::{is_barred, is_late, put_description};
 use super::ledger::{Named, Pass};
 use super::plan::{self, Knower, Plan, View};
 use super::portals::Portal;
-use super::prepared::Statement;
+use super::route;
+use super::runnable::Runnable;
 use super::state::Block;
 use super::{Phase, Session};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
-use crate::sql::analyze::{Analysis, ReadStatement, Script};
-use crate::sql::kind::Kind;
+use crate::sql::analyze::ReadStatement;
 use crate::sql::refusal::Refusal;
+use crate::sql::writes::effects::Written;
 use crate::wire::backend::{BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY};
 use crate::wire::frame::Frame;
-use crate::wire::frontend::{self, Bind, BodyError, Execute, Parse, Target};
+use crate::wire::frontend::{self, Bind, BodyError, Execute, Target};
 
 /// What a batch comes to.
 #[derive(Debug, Default)]
@@ -130,124 +132,6 @@ impl Session {
         }
     }
 
-    async fn on_parse(
-        &mut self,
-        parse: Parse,
-        has_failed: bool,
-        before: &[Action],
-    ) -> Result<Action, GatewayError> {
-        let analysis = match self.shared.analyze_script(&parse.text).await {
-            Script::One(analysis) => analysis,
-            Script::Many(_) => Analysis::Refused(Refusal::MultipleStatements),
-        };
-        let read = match analysis {
-            Analysis::Empty => None,
-            Analysis::Read(read) => {
-                self.check_names(&read).await.map_err(GatewayError::Refused)?;
-                Some(read)
-            }
-            Analysis::Refused(refusal) => return Err(GatewayError::Refused(refusal)),
-        };
-        if has_failed && read.as_ref().is_some_and(|read| is_barred(read.kind())) {
-            return Err(GatewayError::InFailedBlock);
-        }
-        if self.prepared.is_named(&parse.name) {
-            return Err(match has_failed && !read.as_ref().is_some_and(ends_block) {
-                true => GatewayError::InFailedBlock,
-                false => GatewayError::DuplicateStatement(text_of(&parse.name)),
-            });
-        }
-        let is_named = !parse.name.is_empty();
-        if is_named {
-            self.check_room(parse.name.len() + parse.text.len())?;
-        }
-        let settings = self.settings_in_force(before);
-        let statement = match (is_named, read, settings) {
-            // Nothing is taken for granted where PostgreSQL would refuse to parse.
-            (true, read, settings) if has_failed => Statement::named(read, parse.types, settings),
-            // Nor is it shared where others would be given what these settings make of it.
-            (true, read, None) => Statement::named(read, parse.types, None),
-            (true, read, Some(settings)) => {
-                let interner = &self.shared.interner;
-                // Those that come and go with their clients are held for the next ones.
-                let repeated = read.as_ref().filter(|read| self.keeps_coming(read));
-                repeated
-                    .and_then(|read| interner.repeated(read, &parse.types, &settings))
-                    .unwrap_or_else(|| interner.intern(read, parse.types, settings))
-            }
-            (false, Some(read), settings) => {
-                let held = match before.iter().any(Action::is_bind) {
-                    true => None,
-                    false => self.repeated(&read, &parse.types),
-                };
-                held.unwrap_or_else(|| Statement::unnamed(Some(read), parse.types, settings))
-            }
-            (false, None, settings) => Statement::unnamed(None, parse.types, settings),
-        };
-        self.prepared.on_asked(parse.name, Some(Arc::clone(&statement)));
-        // What was prepared once can be again: a Bind prepares it where it is missing.
-        let is_known = is_named && statement.is_known();
-        Ok(match is_known || is_late(&statement) {
-            true => Action::Known(statement),
-            false => Action::Parse { statement },
-        })
-    }
-
-    /// The key of the settings in force behind these actions, where it can be told.
-    fn settings_in_force(&self, before: &[Action]) -> Option<Bytes> {
-        let changes = |action: &Action| action.effect().is_some_and(Effect::may_change_settings);
-        let is_known = self.ledger.is_settled() && !before.iter().any(changes);
-        self.state.settings_in_force().filter(|_| is_known).cloned()
-    }
-
-    /// Whether the settings that a statement changes may be remembered too.
-    pub(super) fn check_settings(&self, effect: Option<&Effect>) -> Result<(), GatewayError> {
-        let bytes = effect.map_or(0, Effect::settings_bytes);
-        match bytes > 0 && self.state.settings_bytes() + bytes > SETTINGS_BYTES_MAX {
-            true => Err(GatewayError::SettingsTooLarge { bytes_max: SETTINGS_BYTES_MAX }),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether so many bytes more of prepared statements may be held.
-    fn check_room(&self, bytes: usize) -> Result<(), GatewayError> {
-        let bytes_max = self.shared.config.prepared_bytes_max;
-        if self.prepared.bytes() + bytes > bytes_max {
-            return Err(GatewayError::PreparedTooLarge { bytes_max });
-        }
-        let bytes_max = self.shared.config.prepared_total_bytes_max;
-        if self.prepared.bytes_of_all() + bytes > bytes_max {
-            return Err(GatewayError::PreparedFull { bytes_max });
-        }
-        Ok(())
-    }
-
-    /// The statement that connections hold for a text without a name, if it keeps coming.
-    ///
-    /// Only between transactions, where a result that has changed since can be asked for again
-    /// without the client's knowing, and where no setting is under way.
-    pub(super) fn repeated(&self, read: &ReadStatement, types: &Bytes) -> Option<Arc<Statement>> {
-        let is_repeated = self.keeps_coming(read)
-            && matches!(read.kind(), Kind::Query)
-            && matches!(self.state.block(), Block::None | Block::Deferred(_))
-            && !self.is_unsynced
-            && self.state.pin().is_none();
-        if !is_repeated {
-            return None;
-        }
-        let settings = self.state.settings().cache_key();
-        // Most often it is the same as the time before.
-        match self.prepared.unnamed().filter(|last| last.is_of(read, types, settings)) {
-            Some(last) => Some(Arc::clone(last)),
-            None => self.shared.interner.repeated(read, types, settings),
-        }
-    }
-
-    fn keeps_coming(&self, read: &ReadStatement) -> bool {
-        let threshold = self.shared.config.prepare_threshold;
-        threshold > 0 && read.sightings() >= threshold
-    }
-
     fn on_bind(&mut self, bind: Bind, has_failed: bool) -> Result<Action, GatewayError> {
         let Bind { portal, statement: name, tail } = bind;
         let Some(statement) = self.prepared.statement(&name) else {
@@ -260,7 +144,8 @@ impl Session {
                 _ => Err(GatewayError::UnknownStatement(text_of(&name))),
             };
         };
-        if has_failed && statement.read.as_ref().is_none_or(|read| is_barred(read.kind())) {
+        let is_barred = |runnable: &Runnable| runnable.kind().is_some_and(is_barred);
+        if has_failed && statement.runnable.as_ref().is_none_or(is_barred) {
             return Err(GatewayError::InFailedBlock);
         }
         let mut bound = Portal { statement: Arc::clone(&statement), tail: Some(tail) };
@@ -309,19 +194,31 @@ impl Session {
         execute: Execute,
         translated: &mut Translated,
     ) -> Result<(), GatewayError> {
-        let Execute { portal: name, rows_max } = execute;
         translated.executes += 1;
-        let Some(portal) = self.portals.find(&name).cloned() else {
+        let Some(portal) = self.portals.find(&execute.portal).cloned() else {
+            let Execute { portal: name, rows_max } = execute;
+            if self.state.is_writer() {
+                self.state.on_write_asked(&Written::Unknown, 0);
+            }
             // A cursor, or nothing at all; in any case nothing whose effect is known here.
             let effect = Some(Box::new(Effect::Unknown));
             let action = Action::Execute { portal: name, rows_max, effect };
             translated.actions.push(self.in_block(action)?);
             return Ok(());
         };
-        let Some(read) = portal.statement.read.as_ref() else {
-            translated.actions.push(Action::Invent(EMPTY_QUERY));
-            return Ok(());
+        let read = match &portal.statement.runnable {
+            Some(Runnable::Read(read)) => read,
+            Some(unproven) => return self.execute_unproven(unproven, execute, &portal, translated),
+            None => {
+                translated.actions.push(Action::Invent(EMPTY_QUERY));
+                return Ok(());
+            }
         };
+        if self.state.is_writer() {
+            self.check_sequences(&Runnable::Read(read.clone()))?;
+            self.on_run_asked(&Runnable::Read(read.clone()));
+        }
+        let Execute { portal: name, rows_max } = execute;
         let is_amid = translated.actions.iter().any(Action::is_upstream);
         let plan = self.decide(read, &translated.actions, is_amid);
         if let Plan::Deallocate(name) = &plan {
@@ -338,9 +235,9 @@ impl Session {
             Plan::Forward(bypass) => translated.bypass = Some(bypass),
             _ => {}
         }
-        let effect = Effect::of(read.kind(), |number| portal.parameter(number)).map(Box::new);
+        let effect = self.effect_of(read, |number| portal.parameter(number));
         self.check_settings(effect.as_deref())?;
-        self.on_effect_asked(read, effect.as_deref());
+        self.on_effect_asked(|| read.clone().into(), effect.as_deref());
         translated.actions.push(match is_late(&portal.statement) {
             true => Action::Late { read: read.clone(), portal: name, effect },
             false => Action::Execute { portal: name, rows_max, effect },
@@ -364,9 +261,12 @@ impl Session {
             holds_connection: self.link.is_some() || is_amid,
             has_sql_prepared: self.state.has_sql_prepared()
                 || before.iter().any(|action| {
-                    matches!(action.effect(), Some(Effect::SqlPrepared(_) | Effect::Unknown))
+                    matches!(action.effect(), Some(Effect::SqlPrepared(..) | Effect::Unknown))
                 }),
             caches_clock_functions: self.shared.cache.caches_clock_functions(),
+            caches_for_writers: self.shared.config.caches_for_writers,
+            is_sent_to_primary: route::hint(read.text()).unwrap_or(self.freshness.route())
+                == RouteOverride::Primary,
         };
         let is_sql_prepared = |name: &str| {
             self.state.is_sql_prepared(name)
@@ -380,11 +280,8 @@ impl Session {
     }
 }
 
-/// What one session may set, in bytes: it is remembered here, and told to connections again.
-const SETTINGS_BYTES_MAX: usize = 256 << 10;
-
 /// A name in an error message; names that are not UTF-8 are shown escaped.
-fn text_of(name: &[u8]) -> String {
+pub(super) fn text_of(name: &[u8]) -> String {
     name.utf8_chunks().fold(String::new(), |mut text, chunk| {
         text.push_str(chunk.valid());
         text.push_str(&chunk.invalid().escape_ascii().to_string());

@@ -13,11 +13,12 @@ use super::Session;
 use super::effect::Effect;
 use super::pins::PinReason;
 use super::portals::Parameter;
+use super::runnable::Runnable;
 use super::seen::Pin;
 use super::state::State;
 use super::stats::Clock;
-use crate::sql::analyze::ReadStatement;
 use crate::sql::kind::Kind;
+use crate::sql::writes::Statement;
 use crate::upstream::settings::Settings;
 
 /// The session's own part of what is seen of it.
@@ -28,7 +29,7 @@ pub(super) struct Watch {
     /// How long its first exchange took; `None` before that is over.
     first_us: Option<u64>,
     /// The statements of this exchange that may pin.
-    suspects: Vec<ReadStatement>,
+    suspects: Vec<Runnable>,
     pin: Option<PinReason>,
 }
 
@@ -67,7 +68,11 @@ impl Session {
     }
 
     /// A statement is about to run whose success may pin the session.
-    pub(super) fn on_effect_asked(&mut self, read: &ReadStatement, effect: Option<&Effect>) {
+    pub(super) fn on_effect_asked(
+        &mut self,
+        runnable: impl FnOnce() -> Runnable,
+        effect: Option<&Effect>,
+    ) {
         let may_pin = match effect {
             None
             | Some(
@@ -83,7 +88,7 @@ impl Session {
             Some(_) => true,
         };
         if may_pin && self.watch.suspects.len() < SUSPECTS_MAX {
-            self.watch.suspects.push(read.clone());
+            self.watch.suspects.push(runnable());
         }
     }
 
@@ -113,10 +118,10 @@ impl Session {
 const SUSPECTS_MAX: usize = 64;
 
 /// The statement among `suspects` that pins for `reason`: the first that does so by itself.
-fn culprit(suspects: &[ReadStatement], reason: PinReason) -> String {
-    let pins = |read: &&ReadStatement| {
+fn culprit(suspects: &[Runnable], reason: PinReason) -> String {
+    let pins = |runnable: &&Runnable| {
         let mut state = State::new(Settings::default());
-        let effect = Effect::of(read.kind(), |_| Parameter::Unknown);
+        let effect = Effect::of_writer(runnable, |_| Parameter::Unknown);
         if let Some(effect) = effect {
             let carried = &mut Settings::default();
             state.on_effect(effect, b"", carried);
@@ -132,10 +137,16 @@ fn culprit(suspects: &[ReadStatement], reason: PinReason) -> String {
 /// A statement as others may see it: short, and without its constants.
 ///
 /// Of a SET nothing but the word: its value may be written as a name, and be a secret.
-fn shown(read: &ReadStatement) -> String {
-    let text = match read.kind() {
-        Kind::Set(_) => read.fingerprint().text().split_whitespace().next().unwrap_or_default(),
-        _ => read.fingerprint().text(),
+fn shown(runnable: &Runnable) -> String {
+    let verb = match runnable {
+        Runnable::Read(read) => Statement::Read(read.clone()).verb(),
+        Runnable::Unproven(unproven) => Statement::Unproven(unproven.clone()).verb(),
+    };
+    let is_setting =
+        matches!(runnable.kind(), Some(Kind::Set(_))) || matches!(verb, "SET" | "RESET");
+    let text = match is_setting {
+        true => runnable.fingerprint().text().split_whitespace().next().unwrap_or_default(),
+        false => runnable.fingerprint().text(),
     };
     let mut shown: String = text.chars().take(STATEMENT_CHARACTERS_MAX).collect();
     if shown.len() < text.len() {
@@ -154,9 +165,9 @@ mod tests {
     use super::*;
     use crate::sql::analyze::{Analysis, Analyzer, Config};
 
-    fn read(sql: &str) -> ReadStatement {
+    fn read(sql: &str) -> Runnable {
         match Analyzer::new(Config::default()).analyze(&Bytes::copy_from_slice(sql.as_bytes())) {
-            Analysis::Read(read) => read,
+            Analysis::Read(read) => read.into(),
             other => panic!("{sql}: {other:?}"),
         }
     }

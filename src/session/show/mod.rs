@@ -12,9 +12,9 @@ mod utc;
 
 use tokio::time::Instant;
 
-use super::Shared;
+use super::{Session, Shared};
 use crate::error::GatewayError;
-use crate::sql::kind::GatewayCommand;
+use crate::sql::kind::{GatewayCommand, OWN_SHOWS};
 use crate::wire::backend::{Column, Row, TextTable};
 
 /// What there is to show.
@@ -200,7 +200,30 @@ pub fn describe(command: &GatewayCommand) -> Option<TextTable> {
             let columns = vec![Column::text(column)];
             Some(TextTable { columns, rows: Vec::new(), tag: "SELECT 1".to_owned() })
         }
-        GatewayCommand::Show(name) => Subject::public(name).map(Subject::describe),
+        GatewayCommand::Show(name) => {
+            Subject::public(name).map(Subject::describe).or_else(|| describe_own(name))
+        }
+        GatewayCommand::Set { .. } => None,
+    }
+}
+
+/// What a session can show of itself: one column under the setting's name.
+fn describe_own(name: &str) -> Option<TextTable> {
+    let column = OWN_SHOWS.iter().find(|known| known.strip_prefix("pgsluice.") == Some(name))?;
+    let columns = vec![Column::text(column)];
+    Some(TextTable { columns, rows: Vec::new(), tag: "SHOW".to_owned() })
+}
+
+impl Session {
+    /// The answer to SHOW of a setting of the session's own; `None` for other commands.
+    pub(super) fn show_own(&mut self, command: &GatewayCommand) -> Option<TextTable> {
+        let GatewayCommand::Show(name) = command else { return None };
+        let value = match name.as_str() {
+            "pin" if self.state.is_pin_asked() => "on".to_owned(),
+            "pin" => "off".to_owned(),
+            name => self.freshness.show(&self.shared, name)?,
+        };
+        Some(TextTable { rows: vec![vec![cell(value)]], ..describe_own(name)? })
     }
 }
 
@@ -214,7 +237,7 @@ pub fn answer(
     user: &str,
 ) -> Result<TextTable, GatewayError> {
     let name = match command {
-        GatewayCommand::CacheReset { .. } => "",
+        GatewayCommand::CacheReset { .. } | GatewayCommand::Set { .. } => "",
         GatewayCommand::Show(name) => name,
     };
     let mut table = describe(command).ok_or_else(|| GatewayError::UnknownShow(name.to_owned()))?;
@@ -281,8 +304,9 @@ mod tests {
     #[test]
     fn what_any_client_may_ask_for_is_what_the_hint_names() {
         let public = SUBJECTS.iter().filter(|(.., is_public)| *is_public);
-        let names: Vec<_> = public.map(|(name, ..)| format!("pgsluice.{name}")).collect();
-        assert_eq!(names, KNOWN_SHOWS);
+        let names = public.map(|(name, ..)| format!("pgsluice.{name}"));
+        let names: Vec<_> = names.chain(OWN_SHOWS.map(str::to_owned)).collect();
+        assert_eq!(names, [&KNOWN_SHOWS[..], &OWN_SHOWS[..]].concat());
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn what_cannot_be_told_pins() {
     assert_eq!(state.pin(), Some(PinReason::Settings));
 
     state.on_discarded();
-    state.on_effect(Effect::SqlPrepared("p".into()), b"PREPARE", &mut carried);
+    state.on_effect(Effect::SqlPrepared("p".into(), true), b"PREPARE", &mut carried);
     assert_eq!(state.pin(), Some(PinReason::SqlPrepared));
     state.on_effect(Effect::SqlDeallocated(Some("p".into())), b"DEALLOCATE", &mut carried);
     assert_eq!(state.pin(), None);

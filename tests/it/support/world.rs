@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use pgsluice::cache::{self, Cache, Stats};
+use pgsluice::cache::{self, Cache, Epochs, Stats};
+use pgsluice::freshness::floors::Floors;
 use pgsluice::secret::Secret;
 use pgsluice::session::about::About;
 use pgsluice::session::client::Socket;
@@ -277,7 +278,7 @@ fn share(limits: &Limits, dialled: mpsc::Sender<DuplexStream>) -> Shared {
     let connector = Connector::new(&config, primary, prepared_max, Dial::Memory(dialled));
     let pool = Upstream::new(connector.expect("no TLS to set up"), limits.pool.clone());
     let greetings = Greetings::default();
-    greetings.on_reported(&Settings::default(), reported());
+    greetings.on_reported(false, &Settings::default(), reported());
     Shared {
         config: limits.session.clone(),
         database: DATABASE.to_owned(),
@@ -290,6 +291,8 @@ fn share(limits: &Limits, dialled: mpsc::Sender<DuplexStream>) -> Shared {
         interner: Interner::default(),
         registry: Arc::new(Registry::default()),
         greetings,
+        ticks: Floors::default(),
+        epochs: Epochs::default(),
         stats: stats::Stats::default(),
         about: About::default(),
     }

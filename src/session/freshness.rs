@@ -1,0 +1,217 @@
+//! What a session's next read must reflect: its own writes, those of others in its scope, and
+//! what a token says.
+//!
+//! Two clocks count writes. Positions in the log ([`Lsn`]) say what a replica has; they are asked
+//! for behind each transaction that wrote, where there are replicas. Ticks count acknowledged
+//! writes in this process; they say what a reply in the cache that came from the primary has:
+//! a commit may be in the log before others see it, so that a position would not do for that.
+
+use std::sync::Arc;
+
+use super::shared::Shared;
+use crate::cache::Floor;
+use crate::error::WriterError;
+use crate::freshness::beginnings::OwnFloor;
+use crate::freshness::floors::{Places, Scope};
+use crate::freshness::losses::Commit;
+use crate::lsn::Lsn;
+use crate::upstream::pool::Lease;
+
+/// A session's own part of the freshness rule.
+#[derive(Debug)]
+pub struct Freshness {
+    scope: Scope,
+    /// What it was at start-up.
+    startup_scope: Scope,
+    /// The position behind its last write.
+    own: OwnFloor,
+    /// What it was told to wait for.
+    min: OwnFloor,
+    /// The tick of its last write, or of when it was told to wait.
+    tick: Lsn,
+    places: Places,
+    group: Option<String>,
+    application: Arc<str>,
+    route: RouteOverride,
+    /// Whether the position behind its last write could not be learnt.
+    is_unknown: bool,
+}
+
+/// Where a client wants its statements to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RouteOverride {
+    /// By what they are.
+    #[default]
+    Auto,
+    /// To the primary, all of them.
+    Primary,
+    /// Reads to a replica, however far behind it is.
+    Replica,
+}
+
+impl RouteOverride {
+    /// The words for it.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("auto", Self::Auto), ("primary", Self::Primary), ("replica", Self::Replica)];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, route)| *route == self).map_or("auto", |(word, _)| word)
+    }
+}
+
+impl Freshness {
+    /// That of a session which has not written yet.
+    #[must_use]
+    pub fn new(shared: &Shared, user: &str) -> Self {
+        let own = shared.config.scopes.iter().find(|(name, _)| name == user);
+        let scope = own.map_or(shared.config.scope, |(_, scope)| *scope);
+        Self {
+            scope,
+            startup_scope: scope,
+            own: OwnFloor::default(),
+            min: OwnFloor::default(),
+            tick: Lsn::ZERO,
+            places: shared.upstreams.floors().places(user, "", None),
+            group: None,
+            application: "".into(),
+            route: RouteOverride::Auto,
+            is_unknown: false,
+        }
+    }
+
+    /// The application's name, or the group, is this now.
+    pub fn on_names(&mut self, shared: &Shared, user: &str, application: &str) {
+        if *self.application != *application {
+            self.application = application.into();
+        }
+        self.places = shared.upstreams.floors().places(user, application, self.group.as_deref());
+    }
+
+    /// The application's name.
+    #[must_use]
+    pub fn application(&self) -> Arc<str> {
+        Arc::clone(&self.application)
+    }
+
+    /// `DISCARD ALL`: what was set is as at start-up. What was seen stays seen.
+    pub fn on_discarded(&mut self, shared: &Shared, user: &str) {
+        (self.scope, self.route, self.group) = (self.startup_scope, RouteOverride::Auto, None);
+        self.min.clear();
+        let application = self.application();
+        self.on_names(shared, user, &application);
+    }
+
+    /// The least that the next read must reflect.
+    #[must_use]
+    pub fn floor(&mut self, shared: &Shared) -> Floor {
+        if self.scope == Scope::None || self.route == RouteOverride::Replica {
+            return Floor::default();
+        }
+        shared.upstreams.settle_floor(&mut self.own);
+        shared.upstreams.settle_floor(&mut self.min);
+        let own = self.own.position().max(self.min.position());
+        Floor {
+            lsn: shared.upstreams.floors().floor(self.scope, self.places, own),
+            tick: shared.ticks.floor(self.scope, self.places, self.tick),
+        }
+    }
+
+    /// A transaction that wrote has been acknowledged to the gateway, and not yet to the client.
+    pub fn on_written(&mut self, shared: &Shared) {
+        self.tick = shared.ticks.advance(self.places);
+    }
+
+    /// Behind it, on this connection, the log was where `commit` says.
+    pub fn on_position(&mut self, shared: &Shared, lease: &Lease, commit: Commit) {
+        shared.upstreams.on_captured();
+        shared.upstreams.on_commit(lease, self.places, &mut self.own, commit);
+        self.is_unknown = false;
+    }
+
+    /// The position could not be learnt: no replica is known to have the write.
+    pub const fn on_position_unknown(&mut self) {
+        self.is_unknown = true;
+    }
+
+    /// Where the session's statements are to go.
+    #[must_use]
+    pub fn route(&self) -> RouteOverride {
+        match self.is_unknown {
+            true => RouteOverride::Primary,
+            false => self.route,
+        }
+    }
+
+    /// `SET pgsluice.<name>`, or RESET of it.
+    ///
+    /// # Errors
+    /// When there is no such setting, or it cannot have that value.
+    pub fn set(
+        &mut self,
+        shared: &Shared,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<(), WriterError> {
+        let bad = |expected: &str| WriterError::OwnSetting {
+            name: name.to_owned(),
+            value: value.unwrap_or_default().to_owned(),
+            expected: expected.to_owned(),
+        };
+        match name {
+            "route" => {
+                let word = value.unwrap_or("auto").to_ascii_lowercase();
+                let found = RouteOverride::ALL.iter().find(|(known, _)| *known == word);
+                self.route = found.ok_or_else(|| bad("auto, primary or replica"))?.1;
+            }
+            "scope" => {
+                let word = value.map(str::to_ascii_lowercase);
+                let found = match &word {
+                    None => Some(self.startup_scope),
+                    Some(word) => Scope::ALL.into_iter().find(|scope| scope.as_str() == word),
+                };
+                let expected = "session, user, application, group, global or none";
+                self.scope = found.ok_or_else(|| bad(expected))?;
+            }
+            "min_lsn" => {
+                let text = value.unwrap_or_default();
+                let lsn = match text.is_empty() {
+                    true => Lsn::ZERO,
+                    false => text.parse().map_err(|_| bad("a position such as 16/B374D848"))?,
+                };
+                self.min.clear();
+                shared.upstreams.settle_floor(&mut self.min);
+                self.min.raise(lsn);
+                // What others wrote shows in what is read of the primary from now on.
+                self.tick = shared.ticks.advance(self.places);
+            }
+            "causal_group" => match value.filter(|group| !group.is_empty()) {
+                Some(group) if group.len() > GROUP_BYTES_MAX => {
+                    return Err(bad("a name of at most 256 bytes"));
+                }
+                group => self.group = group.map(str::to_owned),
+            },
+            _ => return Err(WriterError::UnknownOwnSetting(name.to_owned())),
+        }
+        Ok(())
+    }
+
+    /// What `SHOW pgsluice.<name>` says of the session; `None` for what is not the session's.
+    #[must_use]
+    pub fn show(&mut self, shared: &Shared, name: &str) -> Option<String> {
+        shared.upstreams.settle_floor(&mut self.own);
+        shared.upstreams.settle_floor(&mut self.min);
+        Some(match name {
+            "route" => self.route.as_str().to_owned(),
+            "scope" => self.scope.as_str().to_owned(),
+            "min_lsn" => self.min.position().to_string(),
+            "causal_group" => self.group.clone().unwrap_or_default(),
+            "lsn" => self.own.position().to_string(),
+            _ => return None,
+        })
+    }
+}
+
+/// The longest name of a causal group, in bytes.
+const GROUP_BYTES_MAX: usize = 256;
