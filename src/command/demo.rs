@@ -92,6 +92,7 @@ async fn until_up(port: u16) {
 /// The lines to try.
 fn hints(port: u16) -> String {
     let psql = format!("psql postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/{}", Demo::DATABASE);
+    let writer = format!("psql postgresql://{WRITER}:{WRITER}@127.0.0.1:{port}/{}", Demo::DATABASE);
     format!(
         "
 pgsluice answers on 127.0.0.1:{port}. In another terminal:
@@ -104,6 +105,9 @@ pgsluice answers on 127.0.0.1:{port}. In another terminal:
 
   # A write, which is refused.
   {psql} -c 'DELETE FROM orders'
+
+  # A write of a user who may, then a read of it on the replica.
+  {writer} -c '{WRITE}' -c '{READ_BACK}' -c 'SHOW pgsluice.freshness'
 
 Ctrl-C stops and removes everything.
 "
@@ -146,7 +150,8 @@ fn own_settings(
         ("UPSTREAM_PASSWORD", password.to_owned()),
         ("UPSTREAM_DATABASE", Demo::DATABASE.to_owned()),
         ("REPLICAS", replica.to_string()),
-        ("AUTH_USERS", format!("{USER}:{PASSWORD}")),
+        ("AUTH_USERS", format!("{USER}:{PASSWORD},{WRITER}:{WRITER}")),
+        ("READ_WRITE_USERS", WRITER.to_owned()),
         ("LISTEN_HOST", Ipv4Addr::LOCALHOST.to_string()),
         ("LISTEN_PORT", port.to_string()),
     ])
@@ -166,13 +171,18 @@ fn say(text: &str) {
 }
 
 /// What the demo decides for itself.
-const OWN_PREFIXES: [&str; 5] = ["UPSTREAM_", "REPLICAS", "AUTH_", "LISTEN_", "TLS_"];
+const OWN_PREFIXES: [&str; 6] =
+    ["UPSTREAM_", "REPLICAS", "AUTH_", "LISTEN_", "TLS_", "READ_WRITE_"];
 
 /// The variable that names the folder of the server's programs, for the demo and the tests.
 const PG_BINDIR: &str = "PG_BINDIR";
 
 const USER: &str = "demo";
 const PASSWORD: &str = "demo";
+/// The user who may write, and that user's password.
+const WRITER: &str = "writer";
+const WRITE: &str = "UPDATE products SET price = price + 1 WHERE id = 1";
+const READ_BACK: &str = "SELECT price FROM products WHERE id = 1";
 const READ: &str = "SELECT * FROM daily_revenue ORDER BY day DESC LIMIT 5";
 
 /// How long the gateway may take to answer before the hints are left out.
@@ -205,7 +215,7 @@ mod tests {
         assert_eq!(config.upstream.primary.to_string(), "127.0.0.1:7001");
         assert_eq!(config.upstream.replicas.first().unwrap().to_string(), "127.0.0.1:7002");
         assert_eq!(config.upstream.password.expose(), "a b'$");
-        assert_eq!(config.auth.users.expose(), "demo:demo\n");
+        assert_eq!(config.auth.users.expose(), "demo:demo\nwriter:writer\n");
         assert_eq!(config.server.listen_host, "127.0.0.1");
         assert_eq!((config.server.listen_port, config.pool.size), (6000, 3));
     }
@@ -220,9 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn the_hints_name_the_port_and_three_statements() {
+    fn the_hints_name_the_port_and_the_statements() {
         let hints = hints(6000);
         assert_eq!(hints.matches("psql postgresql://demo:demo@127.0.0.1:6000/shop").count(), 3);
+        assert_eq!(hints.matches("psql postgresql://writer:writer@127.0.0.1:6000/shop").count(), 1);
         assert!(hints.contains(READ) && hints.contains("SHOW pgsluice.cache"));
     }
 }

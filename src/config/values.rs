@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::freshness::floors::Scope;
 use crate::upstream::config::{Address, Replica};
 
 /// A whole number within `range`.
@@ -111,6 +112,24 @@ pub(super) fn name(text: &str) -> Result<String, String> {
 /// Names with commas between them, or none.
 pub(super) fn names(text: &str) -> Result<Vec<String>, String> {
     text.split(',').map(str::trim).filter(|each| !each.is_empty()).map(name).collect()
+}
+
+/// Whose writes a read must see.
+pub(super) fn scope(text: &str) -> Result<Scope, String> {
+    one_of(text, &Scope::ALL, Scope::as_str)
+}
+
+/// Users and the scopes of their reads: `ann:global, bob:none`.
+pub(super) fn scopes(text: &str) -> Result<Vec<(String, Scope)>, String> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| match entry.rsplit_once(':') {
+            Some((user, word)) if !user.trim().is_empty() => {
+                Ok((user.trim().to_owned(), scope(word.trim())?))
+            }
+            _ => Err(format!("`{entry}` is not of the form user:scope")),
+        })
+        .collect()
 }
 
 /// A host name or an IP address, without port, path or user.

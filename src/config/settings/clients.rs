@@ -88,6 +88,20 @@ pub(super) const AUTHENTICATION: &[Setting] = &[
          UPSTREAM_USER, with all its rights. By default nobody.",
         |draft, text| put(&mut draft.config.auth.writers, values::names(text)),
     ),
+    Setting::new(
+        "FRESHNESS_SCOPE",
+        "session",
+        "Whose writes a read must see: those of the same `session`, `user`, `application`, causal \
+         `group`, everybody's (`global`), or nobody's (`none`). A client changes its own with SET \
+         pgsluice.scope.",
+        |draft, text| put(&mut draft.config.session.scope, values::scope(text)),
+    ),
+    Setting::new(
+        "FRESHNESS_SCOPE_USERS",
+        "",
+        "The same for single users: `name:scope` entries with commas between them.",
+        |draft, text| put(&mut draft.config.session.scopes, values::scopes(text)),
+    ),
 ];
 
 pub(super) const LIMITS: &[Setting] = &[

@@ -37,6 +37,13 @@ pub(super) const CACHE: &[Setting] = &[
         },
     ),
     Setting::new(
+        "CACHE_READ_WRITE_USERS",
+        "false",
+        "Whether reads of READ_WRITE_USERS may come from the cache, as far as they must not see \
+         newer rows.",
+        |draft, text| put(&mut draft.config.session.caches_for_writers, values::switch(text)),
+    ),
+    Setting::new(
         "CACHE_CLOCK_FUNCTIONS",
         "true",
         "Whether reads that call `now()` and its kind are cached like others.",
