@@ -13,6 +13,8 @@ CLIENTS = (1, 16, 64)
 WIDE = "SELECT id, text FROM wide"
 POINT = "SELECT abalance FROM pgbench_accounts WHERE aid = 1;\n"
 IDLE_CLIENTS = 5_000
+INSERT = ("\\set aid random(1, 100000)\n"
+          "INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (1, 1, :aid, 1, now());\n")
 AGGREGATE_MS = 50
 
 
@@ -236,4 +238,47 @@ def idle(world, count):
             "login_us": login_us, "logins_per_s": logins,
         })
         world.place.stop(target.process)
+    return rows
+
+
+def in_turn(world, seconds, rounds, what, targets, work):
+    """Medians of the targets' runs, each a round in turn."""
+    runs = {}
+    for _ in range(rounds):
+        for target in targets:
+            world.say(f"{what}: {target.name}")
+            runs.setdefault(target.name, []).append(
+                load.measure(world.server, target, work, seconds))
+    return [{"target": name, **asdict(load.median(of))} for name, of in runs.items()]
+
+
+def writes(world, seconds, rounds):
+    """One INSERT a transaction: asked for its position in the log, and not."""
+    script = load.script(world.place, "insert", INSERT)
+    with servers.replica(world.place, world.server) as replica:
+        targets = (world.server, world.new_writer(), world.new_writer(replica))
+        rows = in_turn(world, seconds, rounds, "writes", targets, Load("simple", 16, script))
+        for target in targets[1:]:
+            world.place.stop(target.process)
+    return rows
+
+
+def replicas(world, seconds, rounds):
+    """Reads with a replica beside the primary, and with the primary alone."""
+    with servers.replica(world.place, world.server) as replica:
+        targets = (world.new_writer(), world.new_writer(replica))
+        rows = in_turn(world, seconds, rounds, "reads", targets, Load("simple", 16))
+        for target in targets:
+            world.place.stop(target.process)
+    return rows
+
+
+def floor(world, seconds, rounds):
+    """One client's reads of a replica: without a floor, and with one that is satisfied."""
+    with servers.replica(world.place, world.server) as replica:
+        plain = world.new_writer(replica)
+        floored = servers.Target("pgsluice-floor", plain.port, plain.process,
+                                 options="-c pgsluice.min_lsn=0/1")
+        rows = in_turn(world, seconds, rounds, "floor", (plain, floored), Load("simple", 1))
+        world.place.stop(plain.process)
     return rows

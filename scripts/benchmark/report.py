@@ -3,7 +3,9 @@
 import re
 
 NAMES = {"direct": "PostgreSQL", "pgbouncer": "PgBouncer", "pgsluice": "pgsluice",
-         "pgsluice-cached": "pgsluice, cached"}
+         "pgsluice-cached": "pgsluice, cached", "pgsluice-alone": "pgsluice, without a replica",
+         "pgsluice-replica": "pgsluice, with a replica",
+         "pgsluice-floor": "pgsluice, with a replica and a floor"}
 
 
 def table(head, rows):
@@ -158,6 +160,19 @@ def _more_targets(data, add):
             resting["alone_mb"] < 30)
         add(f"memory an idle client at {resting['clients']:,}, kB", "< 10, then ≤ 4",
             resting["asked_kb_each"], resting["asked_kb_each"] < 10)
+    if writing := data.get("writes"):
+        own, base = (find(writing, target=f"pgsluice-{name}") for name in ("replica", "alone"))
+        for what, key in (("throughput", "tps"), ("CPU of PostgreSQL", "server_us")):
+            ratio = own[key] / base[key]
+            add(f"an INSERT with its position asked for: {what} ÷ without", "–", ratio, True)
+    if reading := data.get("replicas"):
+        own, base = (find(reading, target=f"pgsluice-{name}") for name in ("replica", "alone"))
+        add("reads with a replica: CPU of the primary ÷ without one", "< 0.2",
+            own["server_us"] / base["server_us"], own["server_us"] < 0.2 * base["server_us"])
+    if floored := data.get("floor"):
+        own, base = (find(floored, target=f"pgsluice-{name}") for name in ("floor", "replica"))
+        ratio = own["latency_ms"] / base["latency_ms"]
+        add("a floor that is satisfied: latency ÷ without a floor", "≤ 1.05", ratio, ratio <= 1.05)
     if reconnecting := data.get("connects"):
         own, peer = find(reconnecting, target="pgsluice"), find(reconnecting, target="pgbouncer")
         add("connect–query–close: rate ÷ PgBouncer", "≥ 1", own["tps"] / peer["tps"],
@@ -215,6 +230,17 @@ def markdown(data):
     if data.get("connects"):
         parts.append("## Connect, query, close: `pgbench -C -S`, 16 clients\n\n"
                      + plain(data["connects"], RUN_COLUMNS))
+    if data.get("writes"):
+        parts.append("## One INSERT a transaction, simple, 16 clients\n\nWith a replica the position in the log "
+                     "is asked for behind each; so it sends to one, too.\n\n"
+                     + plain(data["writes"], RUN_COLUMNS))
+    if data.get("replicas"):
+        parts.append("## Reads of a user who may write, `-S` simple, 16 clients\n\nThe replica shares the "
+                     "machine with the primary. PostgreSQL's CPU is the primary's.\n\n"
+                     + plain(data["replicas"], RUN_COLUMNS))
+    if data.get("floor"):
+        parts.append("## A floor that is satisfied, `-S` simple, one client\n\n"
+                     + plain(data["floor"], RUN_COLUMNS))
     return "\n\n".join(parts)
 
 

@@ -4,6 +4,7 @@ All listen on loopback, on ports that were free, out of one temporary folder, an
 their process ids.
 """
 
+import contextlib
 import glob
 import os
 import pwd
@@ -117,8 +118,9 @@ class Place:
 class Target:
     """Something that speaks PostgreSQL's protocol on a port."""
 
-    def __init__(self, name, port, process, tls=False):
+    def __init__(self, name, port, process, tls=False, options=""):
         self.name, self.port, self.process, self.tls = name, port, process, tls
+        self.options = options
 
     @property
     def proxy_pid(self):
@@ -126,7 +128,7 @@ class Target:
 
     def environment(self):
         return dict(
-            os.environ, PGHOST="127.0.0.1", PGPORT=str(self.port), PGUSER=USER,
+            os.environ, PGOPTIONS=self.options, PGHOST="127.0.0.1", PGPORT=str(self.port), PGUSER=USER,
             PGPASSWORD=PASSWORD, PGDATABASE=DATABASE, PGCONNECT_TIMEOUT="10",
             PGSSLMODE="require" if self.tls else "disable", PGGSSENCMODE="disable")
 
@@ -147,6 +149,17 @@ def wait_until_up(place, target):
             time.sleep(0.1)
 
 
+def flags(place, port):
+    """How every server is started."""
+    settings = {
+        "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": place.path,
+        "max_connections": 200, "shared_buffers": "256MB", "fsync": "off",
+        "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off",
+        "max_parallel_workers_per_gather": 0, "jit": "off",
+    }
+    return [f"--{name}={value}" for name, value in settings.items()]
+
+
 def postgres(place, scale):
     binaries = server_binaries()
     data = f"{place.path}/data"
@@ -154,14 +167,7 @@ def postgres(place, scale):
     run([f"{binaries}/initdb", "-D", data, "-U", USER, "-A", "scram-sha-256", "-E", "UTF8",
          "--locale=C.UTF-8", f"--pwfile={secret}", "--no-sync"], cwd=place.path, **place.drop)
     port = free_port()
-    settings = {
-        "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": place.path,
-        "max_connections": 200, "shared_buffers": "256MB", "fsync": "off",
-        "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off",
-        "max_parallel_workers_per_gather": 0, "jit": "off",
-    }
-    flags = [f"--{name}={value}" for name, value in settings.items()]
-    process = place.start("direct", [f"{binaries}/postgres", "-D", data, *flags])
+    process = place.start("direct", [f"{binaries}/postgres", "-D", data, *flags(place, port)])
     target = Target("direct", port, process)
     environment = dict(target.environment(), PGDATABASE="postgres")
     deadline = time.monotonic() + START_SECONDS
@@ -178,6 +184,25 @@ def postgres(place, scale):
     target.psql("VACUUM (FREEZE, ANALYZE)")
     target.psql("CHECKPOINT")
     return target
+
+
+@contextlib.contextmanager
+def replica(place, primary):
+    """A streaming replica of `primary`, for as long as it is needed."""
+    binaries, port, data = server_binaries(), free_port(), tempfile.mkdtemp(dir=place.path)
+    if place.drop:
+        os.chown(data, place.drop["user"], place.drop["group"])
+    run([f"{binaries}/pg_basebackup", "-D", data, "-R", "-X", "stream", "-c", "fast"],
+        env=primary.environment() | {"PGDATABASE": ""}, cwd=place.path, **place.drop)
+    os.chmod(data, 0o700)
+    process = place.start("replica", [f"{binaries}/postgres", "-D", data, *flags(place, port)])
+    target = Target("replica", port, process)
+    try:
+        wait_until_up(place, target)
+        yield target
+    finally:
+        place.stop(process, signal.SIGINT)
+        shutil.rmtree(data, ignore_errors=True)
 
 
 def pgbouncer_version():
