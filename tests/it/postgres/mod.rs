@@ -10,6 +10,7 @@ mod corpus;
 mod crowd;
 mod differential;
 mod fixture;
+mod history;
 mod kept;
 mod lexing;
 mod multiplexing;
@@ -21,7 +22,10 @@ mod read_only;
 mod settings;
 mod timeouts;
 mod topology;
+mod tpcb;
+mod transactions;
 mod types;
+mod writers;
 
 use crate::support::gateway::Gateway;
 use crate::support::postgres::Postgres;
