@@ -67,7 +67,7 @@ pub fn site(state: &State, actions: &[Action], wanted: RouteOverride) -> Site {
         Block::None if !state.is_writer() => true,
         Block::Deferred(modes) => {
             !is_serializable(modes)
-                && (!state.is_writer() || (modes.read_only && actions.iter().all(is_anywhere)))
+                && (!state.is_writer() || (modes.read_only && !actions.iter().any(is_unproven)))
         }
         // Without its `Sync` an exchange goes on with nobody knows what.
         Block::None => is_whole(actions) && actions.iter().all(is_anywhere),
@@ -108,6 +108,20 @@ fn is_anywhere(action: &Action) -> bool {
         }
         Action::Script(_) | Action::Call(_) | Action::BindSqlPrepared { .. } => false,
         _ => true,
+    }
+}
+
+/// Whether it is something that is not proven to read: in a block that is READ ONLY too, a primary
+/// may take what a replica does not.
+fn is_unproven(action: &Action) -> bool {
+    match action {
+        Action::Parse { statement }
+        | Action::Bind { statement, .. }
+        | Action::DescribeStatement { statement } => {
+            matches!(statement.runnable, Some(Runnable::Unproven(_)))
+        }
+        Action::Script(_) | Action::Call(_) | Action::BindSqlPrepared { .. } => true,
+        _ => false,
     }
 }
 
