@@ -34,7 +34,7 @@ const STEPS: usize = 150;
 async fn no_read_goes_back_behind_a_write_of_its_scope() {
     let servers = with_table().await;
     let gateway = in_front_of(&servers, &[("CACHE_TTL_SECONDS", "0")]);
-    let record = Record::uncached();
+    let record = Record::uncached(false);
     let mut sessions = sessions(&record, &gateway).await;
 
     let (wrong, ()) = tokio::join!(run(&mut sessions, STEPS), trouble(&servers, &record));
@@ -101,7 +101,7 @@ async fn a_write_that_names_its_table_is_seen_by_all_in_the_cache() {
 async fn a_promotion_loses_nothing_that_is_not_told() {
     let mut servers = with_table().await;
     let gateway = in_front_of(&servers, &[("CACHE_TTL_SECONDS", "0"), ("LSN_WAIT_MAX_MS", "20")]);
-    let record = Record::uncached();
+    let record = Record::uncached(true);
     let mut sessions = sessions(&record, &gateway).await;
     let mut idle = Vec::new();
     for user in ["ann", "bob", READER] {

@@ -48,6 +48,8 @@ pub(super) struct Record {
     is_for_all: bool,
     /// Each step is a write once in so many.
     pub(super) write_each: usize,
+    /// Whether the primary will be another on the way.
+    pub(super) has_failover: bool,
     /// What is read of a row: the value, and where it comes from unless that may be the cache.
     pub(super) columns: &'static str,
 }
@@ -64,13 +66,14 @@ impl Record {
             may_fail: AtomicBool::new(false),
             is_for_all,
             write_each,
+            has_failover: false,
             columns: "v",
         }
     }
 
     /// The same, with reads that tell where they were served, and so come from no cache.
-    pub(super) fn uncached() -> Self {
-        Self { columns: UNCACHED, ..Self::new(false, 2) }
+    pub(super) fn uncached(has_failover: bool) -> Self {
+        Self { has_failover, columns: UNCACHED, ..Self::new(false, 2) }
     }
 
     pub(super) fn next_session(&self) -> u64 {

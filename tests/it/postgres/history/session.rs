@@ -126,11 +126,15 @@ impl<'a> Session<'a> {
         *last += 1;
         let value = *last;
         let way = self.random.below(WAYS);
-        // What is prepared would lock its row for good if its session went.
-        let way = if way == PREPARED && record.may_fail() { 0 } else { way };
+        // What a failover leaves prepared locks its row for good.
+        let way = if way == PREPARED && record.has_failover { 0 } else { way };
         for bytes in ways(key, value, way) {
             self.say(&bytes).await.map_err(|told| told.amid(way))?;
         }
+        // At once: whatever waits for another primary is told positions of its timeline.
+        let token = self.say(&query("SHOW pgsluice.lsn")).await?;
+        let lsn = rows(&token)[0][0].clone().unwrap_or_default();
+        record.on_written(Write { key, value, lsn, by: self.who.clone(), way, is_lost: false });
         if self.random.below(20) == 0 {
             // Never seen by anybody.
             let sql = format!("UPDATE h SET v = {} WHERE k = {key}", value + 1_000_000_000);
@@ -138,9 +142,6 @@ impl<'a> Session<'a> {
                 self.say(&query(sql)).await?;
             }
         }
-        let token = self.say(&query("SHOW pgsluice.lsn")).await?;
-        let lsn = rows(&token)[0][0].clone().unwrap_or_default();
-        record.on_written(Write { key, value, lsn, by: self.who.clone(), way, is_lost: false });
         Ok(key)
     }
 
@@ -299,12 +300,10 @@ fn ways(key: usize, value: i64, way: usize) -> Vec<Vec<u8>> {
             [run(by_value, &values), sync()].concat(),
             [run("END", &[]), sync()].concat(),
         ],
-        14 => texts(&[
-            &format!(
-                "SET synchronous_commit = off; INSERT INTO h VALUES ({key}, {value}) ON CONFLICT (k) DO UPDATE SET v = excluded.v"
-            ),
-            "RESET synchronous_commit",
-        ]),
+        14 => texts(&[&format!(
+            "BEGIN; SET LOCAL synchronous_commit = off; INSERT INTO h VALUES ({key}, {value})
+             ON CONFLICT (k) DO UPDATE SET v = excluded.v; COMMIT"
+        )]),
         _ => texts(&[&update]),
     }
 }
