@@ -69,9 +69,12 @@ async fn a_write_whose_connection_is_killed_is_not_done_twice() {
     let admin = postgres.connect().await;
     admin.batch_execute("CREATE TABLE done (n bigint)").await.unwrap();
     let gateway = in_front_of(&postgres);
+    // Of those that may be killed, none is needed.
+    drop(admin);
     let killing = kill_now_and_then(&postgres).await;
     let told = join_all((0..16).map(|first| write_numbers(&gateway, first))).await;
     killing.abort();
+    let admin = postgres.connect().await;
 
     let (acknowledged, failed): (Vec<_>, Vec<_>) =
         told.concat().into_iter().partition(|told| told.1);

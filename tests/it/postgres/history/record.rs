@@ -50,12 +50,10 @@ pub(super) struct Record {
     pub(super) write_each: usize,
     /// Whether the primary will be another on the way.
     pub(super) has_failover: bool,
-    /// What is read of a row: the value, and where it comes from unless that may be the cache.
-    pub(super) columns: &'static str,
 }
 
 impl Record {
-    pub(super) fn new(is_for_all: bool, write_each: usize) -> Self {
+    pub(super) fn new(is_for_all: bool, has_failover: bool, write_each: usize) -> Self {
         Self {
             values: Default::default(),
             writes: Mutex::default(),
@@ -66,14 +64,8 @@ impl Record {
             may_fail: AtomicBool::new(false),
             is_for_all,
             write_each,
-            has_failover: false,
-            columns: "v",
+            has_failover,
         }
-    }
-
-    /// The same, with reads that tell where they were served, and so come from no cache.
-    pub(super) fn uncached(has_failover: bool) -> Self {
-        Self { has_failover, columns: UNCACHED, ..Self::new(false, 2) }
     }
 
     pub(super) fn next_session(&self) -> u64 {
@@ -185,5 +177,3 @@ impl Record {
         is_in_scope || self.is_for_all && super::session::names_table(write.way)
     }
 }
-
-const UNCACHED: &str = "v, inet_server_port(), pg_is_in_recovery(), pg_last_wal_replay_lsn()";

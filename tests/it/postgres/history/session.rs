@@ -158,13 +158,12 @@ impl<'a> Session<'a> {
         why: &str,
     ) -> Result<Option<String>, Told> {
         let way = self.random.below(5);
-        let columns = self.record.columns;
-        let select = format!("SELECT {columns} FROM h WHERE k = {key}");
+        let select = format!("SELECT v FROM h WHERE k = {key}");
         let text = key.to_string();
         let values: [Value<'_>; 1] = [(0, Some(text.as_bytes()))];
-        let by_key = format!("SELECT {columns} FROM h WHERE k = $1::int");
+        let by_key = "SELECT v FROM h WHERE k = $1::int";
         let parsed = |name| {
-            [parse(name, &by_key, &[]), bind("", name, &values, &[]), execute("", 0)].concat()
+            [parse(name, by_key, &[]), bind("", name, &values, &[]), execute("", 0)].concat()
         };
         let reply = match way {
             0 => {
