@@ -29,7 +29,7 @@ async fn pgbench_s_sums_add_up_while_connections_are_killed() {
     let mut processed = 0;
     let mut aborted = 0;
     for protocol in ["simple", "extended", "prepared"] {
-        let killing = kill_now_and_then(&postgres).await;
+        let killing = kill_now_and_then(&postgres, Duration::from_millis(150)).await;
         // Whoever loses its connection amid a transaction is out: so there are several rounds.
         for _ in 0..3 {
             let arguments = ["-n", "-c", "16", "-j", "2", "-T", "2", "-M", protocol];
@@ -71,7 +71,7 @@ async fn a_write_whose_connection_is_killed_is_not_done_twice() {
     let gateway = in_front_of(&postgres);
     // Of those that may be killed, none is needed.
     drop(admin);
-    let killing = kill_now_and_then(&postgres).await;
+    let killing = kill_now_and_then(&postgres, Duration::from_millis(20)).await;
     let told = join_all((0..16).map(|first| write_numbers(&gateway, first))).await;
     killing.abort();
     let admin = postgres.connect().await;
@@ -168,18 +168,16 @@ async fn write_numbers(gateway: &Gateway, first: i64) -> Vec<(i64, bool)> {
 }
 
 /// Ends one of the gateway's connections after the other, whichever it may be.
-async fn kill_now_and_then(postgres: &Postgres) -> JoinHandle<()> {
+async fn kill_now_and_then(postgres: &Postgres, pause: Duration) -> JoinHandle<()> {
     let admin = postgres.connect().await;
     tokio::spawn(async move {
-        let mut ticks = interval(KILL_INTERVAL);
+        let mut ticks = interval(pause);
         loop {
             ticks.tick().await;
             admin.execute(KILL, &[]).await.unwrap();
         }
     })
 }
-
-const KILL_INTERVAL: Duration = Duration::from_millis(150);
 
 const KILL: &str = "SELECT pg_terminate_backend(pid) FROM (
     SELECT pid FROM pg_stat_activity
