@@ -27,8 +27,10 @@ pub struct Freshness {
     own: OwnFloor,
     /// What it was told to wait for.
     min: OwnFloor,
-    /// The tick of its last write, or of when it was told to wait.
+    /// The tick of its last write.
     tick: Lsn,
+    /// The tick of when it was told to wait.
+    min_tick: Lsn,
     places: Places,
     group: Option<String>,
     application: Arc<str>,
@@ -73,6 +75,7 @@ impl Freshness {
             own: OwnFloor::default(),
             min: OwnFloor::default(),
             tick: Lsn::ZERO,
+            min_tick: Lsn::ZERO,
             places: shared.upstreams.floors().places(user, "", None),
             group: None,
             application: "".into(),
@@ -99,6 +102,7 @@ impl Freshness {
     pub fn on_discarded(&mut self, shared: &Shared, user: &str) {
         (self.scope, self.route, self.group) = (self.startup_scope, RouteOverride::Auto, None);
         self.min.clear();
+        self.min_tick = Lsn::ZERO;
         let application = self.application();
         self.on_names(shared, user, &application);
     }
@@ -106,15 +110,18 @@ impl Freshness {
     /// The least that the next read must reflect.
     #[must_use]
     pub fn floor(&mut self, shared: &Shared) -> Floor {
-        if self.scope == Scope::None || self.route == RouteOverride::Replica {
+        if self.route == RouteOverride::Replica {
             return Floor::default();
         }
         shared.upstreams.settle_floor(&mut self.own);
         shared.upstreams.settle_floor(&mut self.min);
-        let own = self.own.position().max(self.min.position());
+        let floors = shared.upstreams.floors();
         Floor {
-            lsn: shared.upstreams.floors().floor(self.scope, self.places, own),
-            tick: shared.ticks.floor(self.scope, self.places, self.tick),
+            // What it was told to wait for holds in every scope.
+            lsn: floors
+                .floor(self.scope, self.places, self.own.position())
+                .max(self.min.position()),
+            tick: shared.ticks.floor(self.scope, self.places, self.tick).max(self.min_tick),
         }
     }
 
@@ -184,7 +191,7 @@ impl Freshness {
                 shared.upstreams.settle_floor(&mut self.min);
                 self.min.raise(lsn);
                 // What others wrote shows in what is read of the primary from now on.
-                self.tick = shared.ticks.advance(self.places);
+                self.min_tick = shared.ticks.advance(self.places);
             }
             "causal_group" => match value.filter(|group| !group.is_empty()) {
                 Some(group) if group.len() > GROUP_BYTES_MAX => {
