@@ -57,6 +57,9 @@ pub mod error;
 // One client's conversation, from sign-in to goodbye: the spine.
 pub mod session;
 
+// HTTP for those who run the gateway: health, metrics, what it says of itself.
+pub mod admin;
+
 // Accepting clients, TLS, authentication, limits, draining.
 pub mod server;
 

@@ -1,10 +1,9 @@
 //! The first lines of the log: what this gateway is about to do, without a secret.
 
-use std::net::IpAddr;
-
 use tracing::{info, warn};
 
 use super::Config;
+use crate::admin::config::is_loopback;
 use crate::server::config::AuthMethod;
 
 /// Logs what was configured, in the order in which an operator looks for it.
@@ -76,11 +75,6 @@ fn cache(config: &Config) {
         bytes_max = cache.bytes_max,
         "cache"
     );
-}
-
-/// Whether only this machine can reach `host`.
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn millis(time: std::time::Duration) -> u64 {

@@ -20,7 +20,7 @@ pub(super) fn missing(draft: &Draft) -> Vec<BadSetting> {
 
 /// The settings that contradict each other.
 pub(super) fn conflicts(draft: &Draft) -> Vec<BadSetting> {
-    let groups = [upstream(draft), tls(draft), authentication(draft), sizes(draft)];
+    let groups = [upstream(draft), tls(draft), authentication(draft), sizes(draft), admin(draft)];
     groups.into_iter().flatten().collect()
 }
 
@@ -142,6 +142,20 @@ fn sizes(draft: &Draft) -> Vec<BadSetting> {
                 values::shown_bytes(statement),
                 values::shown_bytes(message)
             ),
+        )],
+        false => Vec::new(),
+    }
+}
+
+fn admin(draft: &Draft) -> Vec<BadSetting> {
+    let admin = &draft.config.admin;
+    // A token that was refused is reported already.
+    let has_token = draft.has("ADMIN_TOKEN");
+    match admin.listen.as_ref().is_some_and(|place| !place.is_loopback()) && !has_token {
+        true => vec![BadSetting::conflict(
+            "ADMIN_LISTEN",
+            "whoever reaches this address could see and cancel everything; set ADMIN_TOKEN, or \
+             listen on 127.0.0.1",
         )],
         false => Vec::new(),
     }

@@ -30,6 +30,7 @@ pub use self::print::{env_example, markdown_table};
 pub use self::sources::Sources;
 
 use self::settings::{Draft, Setting};
+use crate::admin::config::AdminConfig;
 use crate::cache;
 use crate::server;
 use crate::server::config::{AuthConfig, ServerConfig};
@@ -53,6 +54,8 @@ pub struct Config {
     pub cache: cache::Config,
     /// One session's limits.
     pub session: SessionConfig,
+    /// The admin interface.
+    pub admin: AdminConfig,
     /// What to log, and how it looks.
     pub log: LogConfig,
     /// How long a stopping gateway lets statements finish; default 8 s, zero for not at all.
@@ -74,6 +77,7 @@ impl Config {
             session: self.session.clone(),
             server: self.server.clone(),
             auth: self.auth.clone(),
+            admin: self.admin.clone(),
             drain_timeout: self.drain_timeout,
             shown: self.shown.clone(),
         }

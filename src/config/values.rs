@@ -7,7 +7,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::admin::config::Place;
 use crate::freshness::floors::Scope;
+use crate::secret::Secret;
 use crate::upstream::config::{Address, Replica};
 
 /// A whole number within `range`.
@@ -161,18 +163,42 @@ pub(super) fn replicas(text: &str, port: u16) -> Result<Vec<Replica>, String> {
     entries.map(replica).collect()
 }
 
+/// Where to listen, as `host:port`; `None` for `off`.
+pub(super) fn listen(text: &str, port: u16) -> Result<Option<Place>, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    match place(text, port, 0) {
+        Ok((host, port)) => Ok(Some(Place { host, port })),
+        Err(_) => Err("expected host:port, or off".to_owned()),
+    }
+}
+
+/// What a request proves itself by: long enough not to be guessed, and fit for a header.
+pub(super) fn token(text: &str) -> Result<Secret, String> {
+    let is_fit = text.len() >= TOKEN_MIN && text.bytes().all(|byte| byte.is_ascii_graphic());
+    match is_fit {
+        true => Ok(Secret::new(text)),
+        false => Err(format!("expected at least {TOKEN_MIN} visible ASCII characters, no blanks")),
+    }
+}
+
 fn address(entry: &str, port: u16) -> Result<Address, String> {
+    match place(entry, port, 1) {
+        Ok((host, port)) => Ok(Address { host, port }),
+        Err(_) => Err("expected servers as host:port, with commas between them".to_owned()),
+    }
+}
+
+/// A host and a port of at least `least`, or the one given.
+fn place(entry: &str, port: u16, least: u16) -> Result<(String, u16), String> {
     let with_port = entry.rsplit_once(':').filter(|(before, _)| {
         // In a bare IPv6 address the last colon is part of the address.
         !before.contains(':') || before.ends_with(']')
     });
-    let address = match with_port {
-        Some((before, after)) => (host(before), whole(after, 1..=u16::MAX)),
-        None => (host(entry), Ok(port)),
-    };
-    match address {
-        (Ok(host), Ok(port)) => Ok(Address { host, port }),
-        _ => Err("expected servers as host:port, with commas between them".to_owned()),
+    match with_port {
+        Some((before, after)) => Ok((host(before)?, whole(after, least..=u16::MAX)?)),
+        None => Ok((host(entry)?, port)),
     }
 }
 
@@ -201,6 +227,9 @@ fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
 
 /// The largest count that a limit may have: far above any real one, far below an overflow.
 pub(super) const COUNT_MAX: usize = 1_000_000;
+
+/// The shortest token, in characters.
+const TOKEN_MIN: usize = 16;
 
 /// The largest weight of a replica.
 const WEIGHT_MAX: u32 = 1_000;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::admin::ListenError;
 use crate::upstream::catalog::CatalogError;
 use crate::upstream::pool::AcquireError;
 use crate::upstream::tls::TlsSetupError;
@@ -30,6 +31,12 @@ pub enum ServeError {
         /// Why.
         error: io::Error,
     },
+}
+
+impl From<ListenError> for ServeError {
+    fn from(error: ListenError) -> Self {
+        Self::Listen { address: error.address, error: error.error }
+    }
 }
 
 impl fmt::Display for ServeError {

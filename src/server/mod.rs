@@ -29,6 +29,7 @@ pub use self::error::ServeError;
 use self::reload::Reloadable;
 use self::startup::{Authenticated, Opened, StartupSettings};
 use self::stream::ClientStream;
+use crate::admin::config::AdminConfig;
 use crate::cache::{Cache, Epochs};
 use crate::error::GatewayError;
 use crate::freshness::floors::Floors;
@@ -43,7 +44,6 @@ use crate::session::shared::Greetings;
 use crate::session::startup::{Arrival, turn_away};
 use crate::session::stats::{self, Stats};
 use crate::session::{Session, Shared};
-use crate::socket;
 use crate::sql::analyze::{self, Analyzer};
 use crate::upstream::catalog::{self, Catalog};
 use crate::upstream::config::{PoolConfig, Replica, SslMode, UpstreamConfig};
@@ -51,6 +51,7 @@ use crate::upstream::connect::{Connector, Dial};
 use crate::upstream::pool::Upstream;
 use crate::upstream::upstreams::Upstreams;
 use crate::wire::startup::ProtocolVersion;
+use crate::{admin, socket};
 
 /// All that the gateway is told by the operator.
 #[derive(Clone, Debug)]
@@ -67,6 +68,8 @@ pub struct Settings {
     pub server: ServerConfig,
     /// Who may sign in.
     pub auth: AuthConfig,
+    /// The admin interface.
+    pub admin: AdminConfig,
     /// How long sessions may take to leave.
     pub drain_timeout: Duration,
     /// All settings as the operator gave them, secrets masked.
@@ -86,6 +89,7 @@ pub async fn run(
         started = start(&settings) => started?,
         () = &mut shutdown => return Ok(()),
     };
+    let admin = admin::start(&settings.admin, &gateway.shared).await?;
     let mut sessions = JoinSet::new();
     let clients_max = settings.server.sessions_max + SIGNING_IN_MAX;
     let mut upkeep = interval_at(Instant::now() + UPKEEP_INTERVAL, UPKEEP_INTERVAL);
@@ -112,6 +116,9 @@ pub async fn run(
         }
     }
     drop(listener);
+    if let Some(admin) = &admin {
+        admin.on_drain();
+    }
     drain(&gateway.shared, sessions, settings.drain_timeout).await;
     Ok(())
 }

@@ -40,6 +40,20 @@ pub enum PinReason {
 }
 
 impl PinReason {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::SqlPrepared,
+        Self::HeldCursor,
+        Self::Settings,
+        Self::Listen,
+        Self::Temporary,
+        Self::AdvisoryLock,
+        Self::Role,
+        Self::Library,
+        Self::Seed,
+        Self::Asked,
+    ];
+
     /// The reason's label, in `snake_case`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -13,6 +13,7 @@ const LEVELS: &[&[&str]] = &[
     &["upstream"],
     &["error"],
     &["session"],
+    &["admin"],
     &["server"],
     &["config", "demo"],
     &["command"],

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Config;
+use crate::admin::config::AdminConfig;
 use crate::cache;
 use crate::secret::Secret;
 use crate::server::config::{AuthConfig, ServerConfig};
@@ -52,6 +53,7 @@ pub static SECTIONS: &[Section] = &[
     Section { title: "Client authentication", settings: clients::AUTHENTICATION },
     Section { title: "Cache", settings: running::CACHE },
     Section { title: "Limits on clients", settings: clients::LIMITS },
+    Section { title: "Admin interface", settings: running::ADMIN },
     Section { title: "Running", settings: running::RUNNING },
 ];
 
@@ -136,6 +138,7 @@ impl Draft {
             pool: PoolConfig::default(),
             cache,
             session: SessionConfig::default(),
+            admin: AdminConfig::default(),
             log: LogConfig::default(),
             drain_timeout: Duration::ZERO,
             worker_threads: 1,

@@ -1,6 +1,7 @@
 //! The settings of the gateway itself: what it keeps, what it logs, how it stops.
 
 use super::{Setting, put};
+use crate::admin::config::ADMIN_PORT;
 use crate::config::values;
 use crate::telemetry::log::{self, LogFormat};
 
@@ -49,6 +50,24 @@ pub(super) const CACHE: &[Setting] = &[
         "Whether reads that call `now()` and its kind are cached like others.",
         |draft, text| put(&mut draft.config.cache.caches_clock_functions, values::switch(text)),
     ),
+];
+
+pub(super) const ADMIN: &[Setting] = &[
+    Setting::new(
+        "ADMIN_LISTEN",
+        "127.0.0.1:9433",
+        "Where the admin interface listens, as host:port: HTTP with health, metrics and what \
+         `SHOW` shows; `off` for nowhere. Beyond loopback it needs ADMIN_TOKEN.",
+        |draft, text| put(&mut draft.config.admin.listen, values::listen(text, ADMIN_PORT)),
+    ),
+    Setting::new(
+        "ADMIN_TOKEN",
+        "",
+        "What requests to the admin interface must carry as `Authorization: Bearer …`, at least \
+         16 characters. Without one, whoever is on this machine may ask.",
+        |draft, text| put(&mut draft.config.admin.token, values::token(text).map(Some)),
+    )
+    .secret(),
 ];
 
 pub(super) const RUNNING: &[Setting] = &[

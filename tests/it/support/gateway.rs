@@ -37,6 +37,8 @@ impl Gateway {
             ("UPSTREAM_DATABASE", login.database),
             ("LISTEN_HOST", "127.0.0.1"),
             ("LISTEN_PORT", "0"),
+            // The default is one port for all.
+            ("ADMIN_LISTEN", "off"),
         ];
         Self::start_program(&mut program(), &[&own, settings].concat())
     }
@@ -51,6 +53,14 @@ impl Gateway {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where its admin interface listens.
+    pub(crate) fn admin_port(&self) -> u16 {
+        let line = self.until_logged("admin interface");
+        let (_, behind) = line.split_once("address=").expect("an address");
+        let address = behind.split(' ').next().expect("an address");
+        address.parse::<std::net::SocketAddr>().expect("an address").port()
     }
 
     /// The same login as `login`, through the gateway.

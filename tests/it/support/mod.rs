@@ -6,6 +6,7 @@
 //!   files      a folder of the test's own, certificates in it
 //!   sources    the project's own files
 //!   messages   messages built and taken apart         wire       one end of a conversation
+//!   http       asks the admin interface
 //!   served     the program in front of a real server, and what it says of itself
 //!   replication  a real primary with two standbys, and the gateway's view of them
 //!   world      the gateway's sessions over pipes, between clients and scripted servers
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub(crate) mod client;
 pub(crate) mod files;
 pub(crate) mod gateway;
+pub(crate) mod http;
 pub(crate) mod messages;
 pub(crate) mod postgres;
 pub(crate) mod replication;

@@ -1,0 +1,162 @@
+//! The metrics are what happened, and what the manual says of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use tokio::time::{Instant, sleep};
+
+use super::gateway;
+use crate::support::STEP_MAX;
+use crate::support::client::Client;
+use crate::support::http::get;
+use crate::support::postgres::Postgres;
+use crate::support::sources::source;
+
+#[tokio::test]
+async fn what_is_counted_is_what_a_load_did() {
+    let postgres = Postgres::start();
+    let gateway = gateway(&postgres, &[]);
+    let port = gateway.admin_port();
+    let mut client = Client::login(gateway.login(postgres.as_superuser())).await;
+    let upstream = format!("upstream=\"127.0.0.1:{}\"", postgres.port());
+    let before = Metrics::read(port).await;
+
+    for _ in 0..3 {
+        client.query("SELECT 40 + 2").await;
+    }
+    for _ in 0..4 {
+        client.query("SELECT random()").await;
+    }
+    client.query("PREPARE p AS SELECT 1").await;
+
+    let after = Metrics::read(port).await;
+    let grown = |sample: &str| after.value(sample) - before.value(sample);
+    assert_eq!(grown("pgsluice_cache_misses_total"), 1);
+    assert_eq!(grown("pgsluice_cache_hits_total"), 2);
+    assert_eq!(grown("pgsluice_cache_bypasses_total{reason=\"volatile_function\"}"), 4);
+    assert_eq!(grown("pgsluice_exchanges_total"), 6);
+    assert_eq!(grown("pgsluice_transactions_total"), 6);
+    let pool = format!("{upstream},access=\"read_only\"");
+    let acquires = format!("pgsluice_connection_acquires_total{{{pool}}}");
+    let releases = format!("pgsluice_connection_releases_total{{{pool}}}");
+    assert_eq!(grown(&acquires), 6);
+    assert_eq!(after.value(&releases), after.value(&acquires) - 1, "one is pinned");
+    assert_eq!(after.value("pgsluice_pinned_sessions{reason=\"sql_prepared\"}"), 1);
+    assert_eq!(after.value("pgsluice_sessions{state=\"active\"}"), 1);
+    let held = format!("pgsluice_connections{{{pool},state=\"held\"}}");
+    assert_eq!(after.value(&held), 1);
+    let standing = format!("pgsluice_upstream_standing{{{upstream},standing=\"primary\"}}");
+    assert_eq!(after.value(&standing), 1);
+
+    drop(client);
+    let deadline = Instant::now() + STEP_MAX;
+    loop {
+        let last = Metrics::read(port).await;
+        if last.value(&releases) == last.value(&acquires) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{acquires} is not met");
+        sleep(STEP_MAX / 1_000).await;
+    }
+}
+
+#[tokio::test]
+async fn every_metric_is_in_the_manual_as_it_is() {
+    let postgres = Postgres::start();
+    let replica = postgres.replica();
+    let replicas = format!("127.0.0.1:{}", replica.port());
+    let gateway = gateway(&postgres, &[("REPLICAS", &replicas)]);
+    let told = Metrics::until(gateway.admin_port(), |told| {
+        told.samples.keys().any(|sample| sample.starts_with("pgsluice_upstream_lag_bytes{"))
+    });
+    let table = told.await.table();
+    let manual = source(Path::new("docs/metrics.md"));
+    let rows: Vec<_> = manual.lines().filter(|line| line.starts_with("| `pgsluice_")).collect();
+    assert_eq!(rows, table, "the table is to be:\n{}", table.join("\n"));
+}
+
+/// What `/metrics` says.
+struct Metrics {
+    samples: BTreeMap<String, String>,
+    /// Name, type and help, in order.
+    metrics: Vec<(String, String, String)>,
+}
+
+impl Metrics {
+    async fn read(port: u16) -> Self {
+        let answer = get(port, "/metrics").await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        let (mut samples, mut metrics) = (BTreeMap::new(), Vec::new());
+        let mut help = None;
+        for line in answer.body.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                help = rest.split_once(' ');
+            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect("a type");
+                let (helped, text) = help.take().expect("help comes before the type");
+                assert_eq!(name, helped);
+                metrics.push((name.to_owned(), kind.to_owned(), text.to_owned()));
+            } else {
+                let (sample, value) = line.rsplit_once(' ').expect("a value");
+                let (name, kind, _) = metrics.last().expect("a type comes before its samples");
+                let is_its = match kind.as_str() {
+                    "histogram" => sample.starts_with(name.as_str()),
+                    _ => sample.split('{').next() == Some(name),
+                };
+                assert!(is_its, "{sample} among those of {name}");
+                assert!(value.parse::<f64>().is_ok_and(|number| number >= 0.0), "{line}");
+                let before = samples.insert(sample.to_owned(), value.to_owned());
+                assert_eq!(before, None, "{sample} twice");
+            }
+        }
+        let names: BTreeSet<_> = metrics.iter().map(|(name, ..)| name).collect();
+        assert_eq!(names.len(), metrics.len(), "a metric comes twice");
+        Self { samples, metrics }
+    }
+
+    /// Reads until they are so.
+    async fn until(port: u16, is_so: impl Fn(&Self) -> bool) -> Self {
+        let deadline = Instant::now() + STEP_MAX;
+        loop {
+            let told = Self::read(port).await;
+            if is_so(&told) {
+                return told;
+            }
+            assert!(Instant::now() < deadline, "{:?}", told.samples);
+            sleep(STEP_MAX / 1_000).await;
+        }
+    }
+
+    /// A count.
+    fn value(&self, sample: &str) -> u64 {
+        let value = self.samples.get(sample);
+        let value = value.unwrap_or_else(|| panic!("no {sample} in {:#?}", self.samples));
+        value.parse().unwrap_or_else(|error| panic!("{sample} {value}: {error}"))
+    }
+
+    /// The rows of the manual's table.
+    fn table(&self) -> Vec<String> {
+        let mut rows = Vec::new();
+        for (name, kind, help) in &self.metrics {
+            let own = |sample: &&String| {
+                let stem = sample.split('{').next().unwrap_or_default();
+                let bare = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|suffix| stem.strip_suffix(suffix).filter(|_| kind == "histogram"));
+                bare.unwrap_or(stem) == name
+            };
+            let labels: BTreeSet<_> = self
+                .samples
+                .keys()
+                .filter(own)
+                .flat_map(|sample| sample.split(['{', ',']).skip(1))
+                .filter_map(|label| label.split_once("=\"").map(|(label, _)| label))
+                .filter(|label| *label != "le")
+                .collect();
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            rows.push(format!("| `{name}` | {kind} | {} | {help} |", labels.join(", ")));
+        }
+        rows
+    }
+}
