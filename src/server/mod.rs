@@ -196,7 +196,7 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
         greetings: Greetings::default(),
         ticks: Floors::default(),
         epochs: Epochs::default(),
-        stats: Stats::default(),
+        stats: Stats::new(settings.session.statements_max),
         about: About {
             writers: settings.auth.writers.clone(),
             admins: settings.auth.admins.clone(),

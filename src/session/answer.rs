@@ -60,6 +60,7 @@ impl Session {
                     self.state.on_hit();
                     self.client.out.extend_from_slice(entry.whole());
                     backend::put_ready(&mut self.client.out, self.state.block().status());
+                    self.on_cache_told();
                     return Ok(());
                 }
                 Sought::Run(flight) => flight,
@@ -211,6 +212,7 @@ impl Session {
             Sought::Entry(entry) if self.may_be_told(&translated.actions, &entry) => {
                 self.state.on_hit();
                 self.tell_entry(&translated.actions, &entry);
+                self.on_cache_told();
                 Ok(())
             }
             Sought::Entry(_) | Sought::Run(None) => self.run(&translated.actions).await,

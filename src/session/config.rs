@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::stats::STATEMENTS_MAX;
 use crate::freshness::floors::Scope;
 
 /// One session's limits.
@@ -41,6 +42,8 @@ pub struct SessionConfig {
     pub lsn_wait_max: Duration,
     /// How long a statement that has not started waits for a primary; default 30 s.
     pub failover_wait_max: Duration,
+    /// The statements that are counted by fingerprint; default 1,000, 0 for none.
+    pub statements_max: usize,
     /// The analyses that all sessions together remember, in bytes; default 16 MiB, 0 for none.
     pub memo_bytes_max: usize,
 }
@@ -64,6 +67,7 @@ impl Default for SessionConfig {
             scopes: Vec::new(),
             lsn_wait_max: Duration::from_millis(200),
             failover_wait_max: Duration::from_secs(30),
+            statements_max: STATEMENTS_MAX,
             memo_bytes_max: 16 << 20,
         }
     }

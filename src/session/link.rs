@@ -101,6 +101,7 @@ impl Session {
                     if let Ok(lease) = &lease {
                         let us = self.shared.stats.clock.us(lease.since()).saturating_sub(began_us);
                         self.shared.stats.on_waited(us);
+                        self.on_elsewhere(us);
                     }
                     return lease.map_err(|error| self.no_connection(error));
                 }

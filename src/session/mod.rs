@@ -21,7 +21,7 @@
 //! | `running`, `relay`, `settling` | an exchange, its bytes, what replies mean | no |
 //! | `copying`, `link`, `asking` | rows of the client, connections, the gateway's own questions | no |
 //! | [`control`] | cancels, being asked to leave | no |
-//! | [`seen`], `watch`, [`stats`], [`about`], [`show`] | what others see of it | no |
+//! | [`seen`], `watch`, `observe`, [`stats`], [`tally`], [`statements`], [`about`], [`show`] | what others see of it | no |
 //! | [`console`] | a conversation of its own, for admins | no |
 
 pub mod about;
@@ -44,6 +44,7 @@ mod late;
 pub mod ledger;
 pub mod left;
 mod link;
+mod observe;
 mod parsing;
 pub mod pins;
 pub mod plan;
@@ -62,7 +63,9 @@ pub mod show;
 mod stale;
 pub mod startup;
 pub mod state;
+pub mod statements;
 pub mod stats;
+pub mod tally;
 mod tee;
 mod translate;
 mod watch;
@@ -153,6 +156,7 @@ impl Session {
             return self.client.close().await;
         };
         self.note(&error);
+        self.on_statements_lost();
         // The last words go out before anything else: the client may be waiting for them. Inside
         // a row it would take them for the rest of a value.
         if !matches!(error, GatewayError::ClientLost(_)) && self.passing == 0 {
@@ -198,6 +202,7 @@ impl Session {
             if !self.client.has_message() {
                 self.client.flush().await?;
             }
+            self.on_told();
         }
     }
 
@@ -291,6 +296,7 @@ impl Session {
     fn on_exchange(&mut self) {
         self.has_told = false;
         self.mark = self.client.out.len();
+        self.on_exchange_begun();
     }
 
     /// A call by function number carries no text to prove anything about: only users who may write
@@ -354,6 +360,7 @@ impl Session {
     /// Logs an error once, where it is handled.
     fn note(&self, error: &GatewayError) {
         use crate::error::Fault;
+        self.shared.stats.tally.on_error(error, &self.control.seen);
         let profile = error.profile();
         let sqlstate = profile.sqlstate.as_str();
         let label = error.label();

@@ -35,6 +35,27 @@ pub enum Plan {
     Forward(Bypass),
 }
 
+/// Every plan's label, in the order of [`Plan::kind`].
+pub const PLANS: [&str; 8] =
+    ["fail", "defer", "end_deferred", "answer", "deallocate", "discard", "cached", "forward"];
+
+impl Plan {
+    /// The place of its label in [`PLANS`].
+    #[must_use]
+    pub const fn kind(&self) -> usize {
+        match self {
+            Self::Fail(_) => 0,
+            Self::Defer(..) => 1,
+            Self::EndDeferred { .. } => 2,
+            Self::Answer(_) => 3,
+            Self::Deallocate(_) => 4,
+            Self::Discard(_) => 5,
+            Self::Cached => 6,
+            Self::Forward(_) => 7,
+        }
+    }
+}
+
 /// What else a decision depends on.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]

@@ -173,16 +173,10 @@ impl Session {
             }
             Step::ErrandFailed(errand) => return Err(self.on_errand_failed(errand, body)),
             Step::Fails(shift, void) => {
+                self.on_statement_failed(field(body, b'C'));
                 self.void_tee();
                 self.put_parameters(void.first());
-                let out = &mut self.client.out;
-                match (shift, void.first()) {
-                    (0, Some(Owed::Bind(_, name))) => {
-                        put_renamed(out, body, UPSTREAM_NAME_PREFIX, name);
-                    }
-                    (0, _) => out.extend_from_slice(message),
-                    (shift, _) => put_shifted(out, body, shift),
-                }
+                self.put_error(message, shift, void.first());
                 self.on_void(&void);
             }
             Step::Poisoned(told, void) => {
@@ -197,6 +191,17 @@ impl Session {
         }
         self.pay();
         Ok(())
+    }
+
+    /// Passes an error on as it is of the client's own text and names.
+    fn put_error(&mut self, message: &[u8], shift: usize, failed: Option<&Owed>) {
+        let body = message.get(HEADER_BYTES..).unwrap_or_default();
+        let out = &mut self.client.out;
+        match (shift, failed) {
+            (0, Some(Owed::Bind(_, name))) => put_renamed(out, body, UPSTREAM_NAME_PREFIX, name),
+            (0, _) => out.extend_from_slice(message),
+            (shift, _) => put_shifted(out, body, shift),
+        }
     }
 
     /// A channel that somebody listens to was notified: this session's client, if it does.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::pins::PinReason;
+use super::plan::PLANS;
 use super::stats::Totals;
 use crate::upstream::parameters::Parameters;
 use crate::upstream::seen::Tls;
@@ -116,6 +117,7 @@ struct Counts {
     transactions: AtomicU64,
     transaction_us: AtomicU64,
     query_us: AtomicU64,
+    plans: [AtomicU64; PLANS.len()],
 }
 
 impl Seen {
@@ -184,8 +186,15 @@ impl Seen {
             transactions: load(&self.counts.transactions),
             transaction_us: load(&self.counts.transaction_us),
             query_us: load(&self.counts.query_us),
+            plans: self.counts.plans.each_ref().map(load),
             ..Totals::default()
         }
+    }
+
+    /// Bytes that went to the client.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.counts.sent.load(Ordering::Relaxed)
     }
 
     /// Bytes came from the client.
@@ -201,6 +210,13 @@ impl Seen {
     /// The client was told these settings.
     pub fn on_parameters(&self, parameters: &Parameters) {
         self.rare().parameters = parameters.clone();
+    }
+
+    /// What is to become of a statement was decided: the plan's place in [`PLANS`].
+    pub(super) fn on_planned(&self, kind: usize) {
+        if let Some(count) = self.counts.plans.get(kind) {
+            add(count, 1);
+        }
     }
 
     /// An upstream ended an exchange.

@@ -15,6 +15,7 @@ impl Session {
     pub(super) fn on_settled(&mut self, owed: Owed, message: &[u8]) {
         let tag = message.first().copied().unwrap_or_default();
         let body = message.get(HEADER_BYTES..).unwrap_or_default();
+        self.on_completed(&owed, body);
         match owed {
             Owed::Parse(Pass::Relay, _) => self.prepared.on_confirmed(),
             Owed::Bind(pass, _) => {

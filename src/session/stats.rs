@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::plan::PLANS;
+use super::statements::Statements;
+use super::tally::Tally;
+
 /// The gateway's clock: microseconds since its start.
 #[derive(Debug)]
 pub struct Clock {
@@ -52,6 +56,8 @@ pub struct Totals {
     pub wait_us: u64,
     /// Sessions that were admitted.
     pub logins: u64,
+    /// Statements by what was decided on them, in the order of [`PLANS`].
+    pub plans: [u64; PLANS.len()],
 }
 
 impl Totals {
@@ -68,6 +74,14 @@ impl Totals {
             query_us: self.query_us.wrapping_add(more.query_us),
             wait_us: self.wait_us.wrapping_add(more.wait_us),
             logins: self.logins.wrapping_add(more.logins),
+            plans: {
+                let (mut plans, mut place) = (self.plans, 0);
+                while place < plans.len() {
+                    plans[place] = plans[place].wrapping_add(more.plans[place]);
+                    place += 1;
+                }
+                plans
+            },
         }
     }
 
@@ -97,6 +111,7 @@ impl Totals {
             query_us: each(self.query_us, before.query_us, transactions),
             wait_us: each(self.wait_us, before.wait_us, assignments),
             logins: rate(self.logins, before.logins),
+            plans: [0; PLANS.len()],
         }
     }
 }
@@ -106,6 +121,10 @@ impl Totals {
 pub struct Stats {
     /// The gateway's clock.
     pub clock: Clock,
+    /// Refusals, errors, times.
+    pub tally: Tally,
+    /// What was run, by fingerprint.
+    pub statements: Statements,
     waited_us: AtomicU64,
     /// Connections that were taken before the first session.
     probes: AtomicU64,
@@ -122,20 +141,29 @@ struct Periods {
 
 impl Default for Stats {
     fn default() -> Self {
+        Self::new(STATEMENTS_MAX)
+    }
+}
+
+impl Stats {
+    /// Nothing counted yet, with room for so many statements.
+    #[must_use]
+    pub fn new(statements_max: usize) -> Self {
         let start = (Totals::default(), Instant::now());
         Self {
             clock: Clock { epoch: start.1 },
+            tally: Tally::default(),
+            statements: Statements::new(statements_max),
             waited_us: AtomicU64::new(0),
             probes: AtomicU64::new(0),
             periods: Mutex::new(Periods { older: start, newer: start }),
         }
     }
-}
 
-impl Stats {
     /// A session was given a connection after so long.
     pub fn on_waited(&self, us: u64) {
         self.waited_us.fetch_add(us, Ordering::Relaxed);
+        self.tally.on_waited(us);
     }
 
     /// The gateway took a connection for itself.
@@ -169,6 +197,9 @@ impl Stats {
     }
 }
 
+/// How many statements are counted by fingerprint, where nothing else is said.
+pub const STATEMENTS_MAX: usize = 1_000;
+
 /// How often averages begin anew: PgBouncer's `stats_period` by default.
 pub const PERIOD: Duration = Duration::from_mins(1);
 
@@ -189,6 +220,7 @@ mod tests {
             query_us: 600,
             wait_us: 80,
             logins: 59,
+            ..Totals::default()
         };
         let expected = Totals {
             assignments: 0,
@@ -200,6 +232,7 @@ mod tests {
             query_us: 5,
             wait_us: 2,
             logins: 0,
+            ..Totals::default()
         };
         assert_eq!(now.averages_since(before, Duration::from_mins(1)), expected);
         let at_once = now.averages_since(before, Duration::ZERO);

@@ -201,6 +201,7 @@ impl Session {
                 self.state.on_write_asked(&Written::Unknown, 0);
             }
             // A cursor, or nothing at all; in any case nothing whose effect is known here.
+            self.on_unknown_execute();
             let effect = Some(Box::new(Effect::Unknown));
             let action = Action::Execute { portal: name, rows_max, effect };
             translated.actions.push(self.in_block(action)?);
@@ -254,9 +255,13 @@ impl Session {
         self.shared.check_catalog(read).await
     }
 
-    /// Decides on one statement, given what comes before it in the same exchange, and whether
-    /// some of that goes upstream.
-    pub(super) fn decide(&self, read: &ReadStatement, before: &[Action], is_amid: bool) -> Plan {
+    /// Decides on one statement behind these of its exchange; whether some of them go upstream.
+    pub(super) fn decide(
+        &mut self,
+        read: &ReadStatement,
+        before: &[Action],
+        is_amid: bool,
+    ) -> Plan {
         let view = View {
             holds_connection: self.link.is_some() || is_amid,
             has_sql_prepared: self.state.has_sql_prepared()
@@ -272,11 +277,13 @@ impl Session {
             self.state.is_sql_prepared(name)
                 || before.iter().any(|action| action.prepares_by_sql(name))
         };
-        plan::decide(read, &self.state, view, |name| match name {
+        let plan = plan::decide(read, &self.state, view, |name| match name {
             name if is_sql_prepared(name) => Knower::Connection,
             name if self.prepared.is_named(name.as_bytes()) => Knower::Gateway,
             _ => Knower::Nobody,
-        })
+        });
+        self.on_planned(read, &plan);
+        plan
     }
 }
 

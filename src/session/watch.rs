@@ -1,9 +1,8 @@
 //! What a session keeps for those who look at it: how long its transaction takes, what pins it.
 //!
-//! The clock is looked at once in a transaction of one exchange and twice in others: a pool knows
-//! when it gave a connection out. Where the session has kept its connection, nobody does, and it
-//! is looked at once more. So what a transaction's later exchanges take each is not known, only
-//! what all of it took, and its first.
+//! The clock is looked at once in the first exchange of a transaction: a pool knows when it gave a
+//! connection out. Where the session has kept its connection, nobody does, and it is looked at
+//! twice.
 
 use std::time::SystemTime;
 
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::effect::Effect;
+use super::observe::Notes;
 use super::pins::PinReason;
 use super::portals::Parameter;
 use super::runnable::Runnable;
@@ -28,6 +28,10 @@ pub(super) struct Watch {
     started_us: u64,
     /// How long its first exchange took; `None` before that is over.
     first_us: Option<u64>,
+    /// When this exchange began, on the same clock; 0 outside of one.
+    asked_us: u64,
+    /// Its statements, and who answers.
+    pub(super) notes: Notes,
     /// The statements of this exchange that may pin.
     suspects: Vec<Runnable>,
     pin: Option<PinReason>,
@@ -37,34 +41,37 @@ impl Session {
     /// A connection was taken, at `since`.
     pub(super) fn on_acquired(&mut self, since: Instant) {
         self.watch.started_us = self.clock().us(since).max(1);
+        self.watch.asked_us = self.watch.started_us;
         self.watch.first_us = None;
     }
 
-    /// An exchange with the upstream begins. Looks at the clock only where a connection that is
-    /// kept begins another transaction.
+    /// An exchange with the upstream begins, or goes on. Looks at the clock only where the
+    /// connection was not taken for it.
     pub(super) fn on_exchanging(&mut self) {
+        if self.watch.asked_us == 0 {
+            self.watch.asked_us = self.clock().now_us().max(1);
+        }
         if self.watch.started_us == 0 {
-            self.watch.started_us = self.clock().now_us().max(1);
+            self.watch.started_us = self.watch.asked_us;
             self.watch.first_us = None;
         }
     }
 
-    /// The upstream ended an exchange with this status. Looks at the clock when that was the
-    /// transaction's first or its last, which mostly is the same.
+    /// The upstream ended an exchange with this status.
     pub(super) fn on_exchanged(&mut self, status: u8) {
+        let now_us = self.clock().now_us();
+        let watch = &mut self.watch;
+        let took_us = now_us.saturating_sub(std::mem::take(&mut watch.asked_us));
+        let us = now_us.saturating_sub(watch.started_us);
+        let first_us = *watch.first_us.get_or_insert(us);
         let seen = &self.control.seen;
         seen.on_exchanged();
-        let is_over = status == b'I';
-        if !is_over && self.watch.first_us.is_some() {
-            return;
-        }
-        let us = self.shared.stats.clock.now_us().saturating_sub(self.watch.started_us);
-        let first_us = *self.watch.first_us.get_or_insert(us);
-        if is_over {
+        if status == b'I' {
             seen.on_transaction(us, first_us);
-            self.watch.started_us = 0;
-            self.watch.first_us = None;
+            watch.started_us = 0;
+            watch.first_us = None;
         }
+        self.on_upstream_took(took_us);
     }
 
     /// A statement is about to run whose success may pin the session.
@@ -97,6 +104,9 @@ impl Session {
         let pin = self.state.pin();
         if pin != self.watch.pin {
             self.watch.pin = pin;
+            if let Some(reason) = pin {
+                self.shared.stats.tally.on_pinned(reason);
+            }
             let pin = pin.map(|reason| {
                 let statement = culprit(&self.watch.suspects, reason);
                 Pin { since: SystemTime::now(), reason, statement }
@@ -107,6 +117,7 @@ impl Session {
             self.watch.suspects = Vec::new();
         }
         self.control.seen.on_prepared(self.prepared.len());
+        self.on_dealt_with();
     }
 
     pub(super) fn clock(&self) -> &Clock {

@@ -85,7 +85,7 @@ struct Facts {
     bypass: Option<Bypass>,
     calls: Calls,
     tables: Vec<TableName>,
-    fingerprint: Fingerprint,
+    fingerprint: Arc<Fingerprint>,
 }
 
 impl ReadStatement {
@@ -179,6 +179,12 @@ impl ReadStatement {
     #[must_use]
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.facts.fingerprint
+    }
+
+    /// The same, to keep.
+    #[must_use]
+    pub fn shared_fingerprint(&self) -> Arc<Fingerprint> {
+        Arc::clone(&self.facts.fingerprint)
     }
 }
 
@@ -356,7 +362,7 @@ fn facts(tokens: &Tokens<'_>, text: &[u8]) -> Result<Facts, Refusal> {
         _ => Some(Bypass::NotAQuery),
     };
     let tables = inspection.map(|inspection| inspection.tables).unwrap_or_default();
-    Ok(Facts { kind, bypass, calls, tables, fingerprint: Fingerprint::new(tokens) })
+    Ok(Facts { kind, bypass, calls, tables, fingerprint: Fingerprint::new(tokens).into() })
 }
 
 /// What `facts` takes, in bytes, roughly.

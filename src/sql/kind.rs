@@ -144,7 +144,7 @@ pub enum GatewayCommand {
 }
 
 /// What `SHOW pgsluice.…` knows.
-pub const KNOWN_SHOWS: [&str; 11] = [
+pub const KNOWN_SHOWS: [&str; 12] = [
     "pgsluice.bypasses",
     "pgsluice.cache",
     "pgsluice.clients",
@@ -153,6 +153,7 @@ pub const KNOWN_SHOWS: [&str; 11] = [
     "pgsluice.pins",
     "pgsluice.pools",
     "pgsluice.servers",
+    "pgsluice.statements",
     "pgsluice.stats",
     "pgsluice.upstreams",
     "pgsluice.version",

@@ -193,7 +193,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 }
 
 /// The labels that a `match` of the code gives: `Self::Variant => "label"`.
-fn labels(text: &str) -> Vec<String> {
+pub(crate) fn labels(text: &str) -> Vec<String> {
     let code = code_of(text);
     let arms = code.lines().filter(|line| line.trim_start().starts_with("Self::"));
     let texts = arms.filter_map(|line| line.split_once("=> \"")?.1.split('"').next());

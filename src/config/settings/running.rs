@@ -68,6 +68,16 @@ pub(super) const ADMIN: &[Setting] = &[
         |draft, text| put(&mut draft.config.admin.token, values::token(text).map(Some)),
     )
     .secret(),
+    Setting::new(
+        "STATEMENTS_MAX",
+        "1000",
+        "How many statements are counted by fingerprint, some 2 KB each: calls, times, rows; 0 for \
+         none. What comes seldom is counted together with others.",
+        |draft, text| {
+            let most = values::whole(text, 0..=100_000);
+            put(&mut draft.config.session.statements_max, most)
+        },
+    ),
 ];
 
 pub(super) const RUNNING: &[Setting] = &[

@@ -7,6 +7,7 @@
 mod connections;
 mod freshness;
 mod sessions;
+mod statements;
 mod stats;
 mod utc;
 
@@ -44,6 +45,8 @@ pub enum Subject {
     Pools,
     /// The connections.
     Servers,
+    /// What was run, by fingerprint.
+    Statements,
     /// What was counted, and its averages.
     Stats,
     /// The averages alone.
@@ -59,7 +62,7 @@ pub enum Subject {
 }
 
 /// Every subject under its name, and whether any client may ask for it.
-const SUBJECTS: [(&str, Subject, bool); 18] = [
+const SUBJECTS: [(&str, Subject, bool); 19] = [
     ("bypasses", Subject::Bypasses, true),
     ("cache", Subject::Cache, true),
     ("clients", Subject::Clients, true),
@@ -72,6 +75,7 @@ const SUBJECTS: [(&str, Subject, bool); 18] = [
     ("pins", Subject::Pins, true),
     ("pools", Subject::Pools, true),
     ("servers", Subject::Servers, true),
+    ("statements", Subject::Statements, true),
     ("stats", Subject::Stats, true),
     ("stats_averages", Subject::StatsAverages, false),
     ("stats_totals", Subject::StatsTotals, false),
@@ -115,6 +119,7 @@ impl Subject {
             Self::Pins => sessions::pin_columns(),
             Self::Pools => connections::pool_columns(),
             Self::Servers => connections::server_columns(),
+            Self::Statements => statements::columns(),
             Self::Stats => stats::columns(),
             Self::StatsAverages | Self::StatsTotals => stats::plain_columns(),
             Self::Upstreams => connections::upstream_columns(),
@@ -147,6 +152,7 @@ impl Subject {
             Self::Pins => sessions::pin_rows(view),
             Self::Pools => connections::pool_rows(shared),
             Self::Servers => connections::server_rows(view),
+            Self::Statements => statements::rows(view),
             Self::Stats => stats::rows(shared),
             Self::StatsAverages => vec![stats::averages_row(shared)],
             Self::StatsTotals => vec![stats::totals_row(shared)],

@@ -1,0 +1,217 @@
+//! What a session counts of its statements and of its own time, for those who look.
+//!
+//! The statements of an exchange are noted as they are decided on, and told when it is over: what it
+//! took is theirs in equal parts, for a server tells one end of them all.
+//!
+//! The gateway's own time is what an exchange took without its time upstream and without a wait for
+//! a connection. To know it takes two more looks at the clock, so it is measured now and then.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Session;
+use super::ledger::Owed;
+use super::plan::Plan;
+use super::statements::{Call, Whom};
+use super::tally::Answered;
+use crate::sql::analyze::ReadStatement;
+use crate::sql::fingerprint::Fingerprint;
+use crate::upstream::parameters::Parameters;
+
+/// What a session notes amid an exchange.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// What runs; `None` for a portal of which nothing is known.
+    running: Vec<Option<Running>>,
+    /// How many of these have been answered, or have failed.
+    done: usize,
+    /// What the client had been sent, and what was to be sent, when the last of them was done.
+    sent_before: u64,
+    /// Where a part of an exchange that was not measured is counted from.
+    measured: Option<Measured>,
+    exchanges: u8,
+    whom: Option<(Parameters, Whom)>,
+}
+
+#[derive(Debug)]
+struct Running {
+    fingerprint: Arc<Fingerprint>,
+    call: Call,
+}
+
+/// An exchange whose time is measured.
+#[derive(Debug)]
+struct Measured {
+    began: Instant,
+    /// What of it was not the gateway's: upstream, and waiting for a connection.
+    elsewhere_us: u64,
+    answered: Answered,
+}
+
+impl Session {
+    /// An exchange begins.
+    pub(super) fn on_exchange_begun(&mut self) {
+        let sent = self.sent();
+        let notes = &mut self.watch.notes;
+        notes.exchanges = notes.exchanges.wrapping_add(1);
+        if notes.exchanges % MEASURED_EVERY == 1 && notes.measured.is_none() {
+            let answered = Answered::default();
+            notes.measured = Some(Measured { began: Instant::now(), elsewhere_us: 0, answered });
+        }
+        if notes.running.is_empty() {
+            notes.sent_before = sent;
+        }
+    }
+
+    /// The client has been told: ends the measure of what was answered.
+    pub(super) fn on_told(&mut self) {
+        if self.is_unsynced {
+            return;
+        }
+        if let Some(measured) = self.watch.notes.measured.take() {
+            let us = u64::try_from(measured.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let own_us = us.saturating_sub(measured.elsewhere_us);
+            let tally = &self.shared.stats.tally;
+            tally.on_gateway_time(self.control.pid, measured.answered, own_us);
+        }
+    }
+
+    /// So much of the exchange was spent upstream, or waiting.
+    pub(super) fn on_elsewhere(&mut self, us: u64) {
+        if let Some(measured) = &mut self.watch.notes.measured {
+            measured.elsewhere_us += us;
+            measured.answered = Answered::Upstream;
+        }
+    }
+
+    /// This is what becomes of a statement.
+    pub(super) fn on_planned(&mut self, read: &ReadStatement, plan: &Plan) {
+        self.control.seen.on_planned(plan.kind());
+        if matches!(plan, Plan::Cached | Plan::Forward(_)) && self.shared.stats.statements.is_on() {
+            let fingerprint = read.shared_fingerprint();
+            self.watch.notes.running.push(Some(Running { fingerprint, call: Call::default() }));
+        }
+    }
+
+    /// A portal is executed of which nothing is known.
+    pub(super) fn on_unknown_execute(&mut self) {
+        if self.shared.stats.statements.is_on() {
+            self.watch.notes.running.push(None);
+        }
+    }
+
+    /// A statement was answered, to its end or up to a row limit: `body` ends with its tag.
+    pub(super) fn on_completed(&mut self, owed: &Owed, body: &[u8]) {
+        if !matches!(owed, Owed::Execute(_) | Owed::Query(_)) {
+            return;
+        }
+        let sent = self.sent();
+        let notes = &mut self.watch.notes;
+        if let Some(Some(Running { call, .. })) = notes.running.get_mut(notes.done) {
+            call.rows = rows(body);
+            call.bytes = sent.wrapping_sub(notes.sent_before);
+        }
+        notes.sent_before = sent;
+        notes.done += 1;
+    }
+
+    /// An upstream answered with an error: the statement that was running failed, and those behind
+    /// it were not run.
+    pub(super) fn on_statement_failed(&mut self, sqlstate: Option<&[u8]>) {
+        self.shared.stats.tally.on_upstream_error(sqlstate);
+        let notes = &mut self.watch.notes;
+        if let Some(Some(Running { call, .. })) = notes.running.get_mut(notes.done) {
+            call.is_error = true;
+        }
+        notes.done += 1;
+        notes.running.truncate(notes.done);
+    }
+
+    /// The upstream ended the exchange, which took so long there.
+    pub(super) fn on_upstream_took(&mut self, us: u64) {
+        self.shared.stats.tally.on_upstream_time(self.control.pid, us);
+        self.on_elsewhere(us);
+        let count = u64::try_from(self.watch.notes.running.len()).unwrap_or(u64::MAX);
+        self.count_running(|call| call.us = us / count.max(1));
+    }
+
+    /// The cache answered.
+    pub(super) fn on_cache_told(&mut self) {
+        let bytes = self.sent().wrapping_sub(self.watch.notes.sent_before);
+        if let Some(measured) = &mut self.watch.notes.measured {
+            measured.answered = Answered::Cache;
+        }
+        self.count_running(|call| (call.is_hit, call.bytes) = (true, bytes));
+    }
+
+    /// A message was dealt with. What still seems to run then has come to an error of ours.
+    pub(super) fn on_dealt_with(&mut self) {
+        if !self.is_unsynced && !self.watch.notes.running.is_empty() {
+            self.on_statements_lost();
+        }
+    }
+
+    /// What runs has come to an error of ours.
+    pub(super) fn on_statements_lost(&mut self) {
+        self.count_running(|call| call.is_error = true);
+    }
+
+    fn count_running(&mut self, change: impl Fn(&mut Call)) {
+        let Self { watch, shared, control, parameters, .. } = self;
+        let notes = &mut watch.notes;
+        if notes.running.is_empty() {
+            notes.done = 0;
+            return;
+        }
+        if notes.whom.as_ref().is_none_or(|(known, _)| known != parameters) {
+            let application = control.seen.application_name().into();
+            let whom = Whom { user: Arc::clone(&control.seen.who.user), application };
+            notes.whom = Some((parameters.clone(), whom));
+        }
+        let Some((_, whom)) = &notes.whom else { return };
+        for Running { fingerprint, mut call } in notes.running.drain(..).flatten() {
+            change(&mut call);
+            shared.stats.statements.on_call(&fingerprint, whom, call);
+        }
+        notes.done = 0;
+        notes.running.shrink_to(RUNNING_KEPT);
+    }
+
+    /// All bytes that the client has been sent, and those that it will be sent next.
+    fn sent(&self) -> u64 {
+        let next = u64::try_from(self.client.out.len()).unwrap_or(u64::MAX);
+        self.control.seen.sent().wrapping_add(next)
+    }
+}
+
+/// The number at the end of a tag: `SELECT 3`, `INSERT 0 3`; 0 where there is none.
+fn rows(body: &[u8]) -> u64 {
+    let digits = body.strip_suffix(b"\0").unwrap_or(body).rsplit(|byte| *byte == b' ').next();
+    digits.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0)
+}
+
+/// One exchange of so many of a session is measured, the first among them.
+const MEASURED_EVERY: u8 = 16;
+
+/// The room for statements that a session keeps.
+const RUNNING_KEPT: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_at_the_end_of_a_tag() {
+        for (tag, expected) in [
+            (&b"SELECT 3\0"[..], 3),
+            (b"INSERT 0 12\0", 12),
+            (b"FETCH 0\0", 0),
+            (b"SET\0", 0),
+            (b"", 0),
+            (b"SELECT 99999999999999999999\0", 0),
+        ] {
+            assert_eq!(rows(tag), expected, "{tag:?}");
+        }
+    }
+}
