@@ -11,12 +11,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
 use super::Admin;
-use super::exposition::Exposition;
-use super::exposition::Kind::{Counter, Gauge};
+use super::exposition::Kind::{Counter, Gauge, Histogram};
+use super::exposition::{Exposition, Metric};
 use super::reply::{Failure, Reply};
 use crate::session::Shared;
 use crate::session::control::Control;
 use crate::session::pins::PinReason;
+use crate::session::plan::PLANS;
+use crate::telemetry::histogram::Counts;
 use crate::topology::standing::Standing;
 
 /// The metrics at this moment.
@@ -41,6 +43,8 @@ pub(super) fn told(shared: &Shared) -> String {
     out.metric("pgsluice_build_info", Gauge, info).sample(&version, 1);
     sessions(shared, &mut out);
     traffic(shared, &mut out);
+    outcomes(shared, &mut out);
+    times(shared, &mut out);
     upstreams(shared, &mut out);
     pools(shared, &mut out);
     cache(shared, &mut out);
@@ -104,6 +108,59 @@ fn traffic(shared: &Shared, out: &mut Exposition) {
     let help = "Time in transactions upstream.";
     let time = seconds(totals.transaction_us);
     out.one("pgsluice_transaction_seconds_total", Counter, help, time);
+}
+
+/// What was decided, refused, and went wrong.
+fn outcomes(shared: &Shared, out: &mut Exposition) {
+    let help = "Statements by what was decided on them.";
+    let mut metric = out.metric("pgsluice_statements_total", Counter, help);
+    for (plan, count) in PLANS.iter().zip(shared.registry.totals().plans) {
+        metric.sample(&[("plan", plan)], count);
+    }
+    let tally = &shared.stats.tally;
+    let help = "Statements that were refused, by why.";
+    let mut metric = out.metric("pgsluice_refusals_total", Counter, help);
+    for (reason, count) in tally.refusals() {
+        metric.sample(&[("reason", reason)], count);
+    }
+    let help = "Errors of the gateway's own that sessions came to, refusals among them.";
+    let mut metric = out.metric("pgsluice_errors_total", Counter, help);
+    for (error, count) in tally.errors() {
+        metric.sample(&[("error", error)], count);
+    }
+    let help =
+        "Errors that upstreams answered statements with, by code; a code is there once it came.";
+    let mut metric = out.metric("pgsluice_upstream_errors_total", Counter, help);
+    for (sqlstate, count) in tally.upstream_errors() {
+        metric.sample(&[("sqlstate", &sqlstate)], count);
+    }
+    let help = "Sessions that began to keep their connection between transactions, by why.";
+    let mut metric = out.metric("pgsluice_pins_total", Counter, help);
+    for (reason, count) in tally.pins() {
+        metric.sample(&[("reason", reason)], count);
+    }
+}
+
+fn times(shared: &Shared, out: &mut Exposition) {
+    let tally = &shared.stats.tally;
+    let help = "How long sessions waited for a connection where none was free at once.";
+    let mut metric = out.metric("pgsluice_connection_wait_seconds", Histogram, help);
+    put_times(&mut metric, &[], &tally.waits());
+    let help = "How long exchanges took upstream.";
+    let mut metric = out.metric("pgsluice_upstream_seconds", Histogram, help);
+    put_times(&mut metric, &[], &tally.upstream_times());
+    let help = "How long exchanges took without their time upstream and waits, of one in 16, by who \
+                answered.";
+    let mut metric = out.metric("pgsluice_gateway_seconds", Histogram, help);
+    for (answered, counts) in tally.gateway_times() {
+        put_times(&mut metric, &[("answered_by", answered.as_str())], &counts);
+    }
+}
+
+fn put_times(metric: &mut Metric<'_>, labels: &[(&str, &str)], counts: &Counts) {
+    let bounds: Vec<_> =
+        counts.cumulative().map(|(bound, count)| (seconds(bound), count)).collect();
+    metric.histogram(labels, &bounds, counts.count(), seconds(counts.sum_us));
 }
 
 fn upstreams(shared: &Shared, out: &mut Exposition) {

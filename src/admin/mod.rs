@@ -9,6 +9,7 @@
 //! It reads what sessions and pools count, and touches no upstream save to find out whether one
 //! can serve. No request changes anything but a POST.
 
+mod changes;
 pub mod config;
 mod connections;
 pub mod exposition;
@@ -17,6 +18,7 @@ mod health;
 mod metrics;
 mod reply;
 pub mod routes;
+mod views;
 
 use std::io;
 use std::net::SocketAddr;

@@ -32,6 +32,11 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, words)
     }
 
+    /// A request that is not understood.
+    pub(super) fn bad_request(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, words)
+    }
+
     pub(super) fn into_reply(self) -> Reply {
         let words = match self.words.is_empty() {
             true => "the answer took too long",

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{MethodRouter, get};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get, post};
 
-use super::reply::Failure;
-use super::{Admin, health, metrics};
+use super::reply::{Failure, Reply};
+use super::{Admin, changes, health, metrics, views};
 
 /// One thing that can be asked for.
 pub struct Route {
@@ -17,6 +19,8 @@ pub struct Route {
     pub path: &'static str,
     /// Who may ask.
     pub access: Access,
+    /// Whether it is for programs, and so in the description; the page's parts are not.
+    pub is_described: bool,
     handler: MethodRouter<Arc<Admin>>,
 }
 
@@ -32,11 +36,31 @@ pub enum Access {
 /// Every route there is.
 #[must_use]
 pub fn all() -> Vec<Route> {
-    let read = |path, access, handler| Route { method: "get", path, access, handler };
+    let view = |path, handler| Route {
+        method: "get",
+        path,
+        access: Access::Admins,
+        is_described: true,
+        handler,
+    };
+    let open = |path, handler| Route { access: Access::Open, ..view(path, handler) };
+    let change = |path, handler| Route { method: "post", ..view(path, handler) };
     vec![
-        read(HEALTHZ, Access::Open, get(health::healthz)),
-        read(READYZ, Access::Open, get(health::readyz)),
-        read("/metrics", Access::Admins, get(metrics::metrics)),
+        open(HEALTHZ, get(health::healthz)),
+        open(READYZ, get(health::readyz)),
+        view("/metrics", get(metrics::metrics)),
+        view("/stats", get(views::stats)),
+        view("/statements", get(views::statements)),
+        view("/sessions", get(views::sessions)),
+        change("/sessions/{id}/cancel", post(changes::cancel)),
+        view("/pins", get(views::pins)),
+        view("/pools", get(views::pools)),
+        view("/upstreams", get(views::upstreams)),
+        view("/cache", get(views::cache)),
+        change("/cache/reset", post(changes::reset_cache)),
+        view("/refusals", get(views::refusals)),
+        view("/settings", get(views::settings)),
+        view("/openapi.json", get(openapi)),
     ]
 }
 
@@ -62,6 +86,14 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::clone(admin))
 }
+
+/// What all of this is, for programs.
+async fn openapi() -> Reply {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+/// The description of every route; a test compares it with [`all`].
+pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// The longest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;

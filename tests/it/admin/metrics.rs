@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use pgsluice::session::tally::{ERRORS, REFUSALS};
 use tokio::time::{Instant, sleep};
 
 use super::gateway;
 use crate::support::STEP_MAX;
 use crate::support::client::Client;
 use crate::support::http::get;
+use crate::support::messages::query;
 use crate::support::postgres::Postgres;
 use crate::support::sources::source;
+use crate::tidy::labels;
 
 #[tokio::test]
 async fn what_is_counted_is_what_a_load_did() {
@@ -61,11 +64,73 @@ async fn what_is_counted_is_what_a_load_did() {
 }
 
 #[tokio::test]
+async fn what_went_wrong_and_how_long_it_took_is_counted() {
+    let postgres = Postgres::start();
+    let gateway = gateway(&postgres, &[("CACHE_TTL_SECONDS", "0"), ("POOL_SIZE", "1")]);
+    let port = gateway.admin_port();
+    let login = gateway.login(postgres.as_superuser());
+    let mut client = Client::login(login).await;
+    client.query("DELETE FROM t").await;
+    client.query("SELECT 1/0").await;
+    client.query("SELECT * FROM nowhere").await;
+    client.query("BEGIN").await;
+    client.query("SELECT pg_sleep(0.1)").await;
+    let mut waiter = Client::login(login).await;
+    waiter.send(&query("SELECT 1")).await;
+    Metrics::until(port, |told| told.value("pgsluice_sessions{state=\"waiting\"}") == 1).await;
+    client.query("COMMIT").await;
+    waiter.until_ready().await;
+    client.query("PREPARE p AS SELECT 1").await;
+
+    let told = Metrics::read(port).await;
+    for (sample, expected) in [
+        ("pgsluice_refusals_total{reason=\"write\"}", 1),
+        ("pgsluice_refusals_total{reason=\"function\"}", 0),
+        ("pgsluice_errors_total{error=\"refused\"}", 1),
+        ("pgsluice_upstream_errors_total{sqlstate=\"22012\"}", 1),
+        ("pgsluice_upstream_errors_total{sqlstate=\"42P01\"}", 1),
+        ("pgsluice_statements_total{plan=\"defer\"}", 1),
+        ("pgsluice_statements_total{plan=\"cached\"}", 3),
+        ("pgsluice_statements_total{plan=\"forward\"}", 3),
+        ("pgsluice_pins_total{reason=\"sql_prepared\"}", 1),
+        ("pgsluice_connection_wait_seconds_count", 1),
+        // Two errors, the sleep, COMMIT, the waiter's, PREPARE; a BEGIN goes with the sleep.
+        ("pgsluice_upstream_seconds_count", 6),
+        ("pgsluice_upstream_seconds_bucket{le=\"0.065536\"}", 5),
+        ("pgsluice_upstream_seconds_bucket{le=\"67.108864\"}", 6),
+        // The first of each session.
+        ("pgsluice_gateway_seconds_count{answered_by=\"gateway\"}", 1),
+        ("pgsluice_gateway_seconds_count{answered_by=\"upstream\"}", 1),
+        ("pgsluice_gateway_seconds_count{answered_by=\"cache\"}", 0),
+    ] {
+        assert_eq!(told.value(sample), expected, "{sample}");
+    }
+    let seconds = |sample: &str| told.samples[sample].parse::<f64>().unwrap();
+    let upstream = seconds("pgsluice_upstream_seconds_sum");
+    assert!((0.1..1.0).contains(&upstream), "{upstream}");
+    let own = seconds("pgsluice_gateway_seconds_sum{answered_by=\"upstream\"}");
+    assert!(own < 0.05, "the wait and the upstream's time are not the gateway's: {own}");
+}
+
+#[test]
+fn every_refusal_and_error_has_its_counter() {
+    let errors = &["src/error.rs", "src/error/writer.rs"][..];
+    for (files, counted) in [(&["src/sql/refusal.rs"][..], &REFUSALS[..]), (errors, &ERRORS)] {
+        let all = files.iter().flat_map(|file| labels(&source(Path::new(file))));
+        let labels: BTreeSet<_> = all.collect();
+        let counted: BTreeSet<_> = counted.iter().map(|label| (*label).to_owned()).collect();
+        assert_eq!(labels, counted, "{files:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_metric_is_in_the_manual_as_it_is() {
     let postgres = Postgres::start();
     let replica = postgres.replica();
     let replicas = format!("127.0.0.1:{}", replica.port());
     let gateway = gateway(&postgres, &[("REPLICAS", &replicas)]);
+    // What has labels once it came, comes.
+    Client::login(gateway.login(postgres.as_superuser())).await.query("SELECT 1/0").await;
     let told = Metrics::until(gateway.admin_port(), |told| {
         told.samples.keys().any(|sample| sample.starts_with("pgsluice_upstream_lag_bytes{"))
     });

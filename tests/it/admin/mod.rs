@@ -3,6 +3,7 @@
 mod access;
 mod health;
 mod metrics;
+mod views;
 
 use crate::support::gateway::Gateway;
 use crate::support::postgres::Postgres;
