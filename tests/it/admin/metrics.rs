@@ -76,6 +76,12 @@ async fn what_went_wrong_and_how_long_it_took_is_counted() {
     client.query("BEGIN").await;
     client.query("SELECT pg_sleep(0.1)").await;
     let mut waiter = Client::login(login).await;
+    // Up to the exchange whose time is measured, by what the gateway answers itself.
+    let number = i32::from_be_bytes(*waiter.key.first_chunk().unwrap());
+    let measured = 15 - number.rem_euclid(16);
+    for _ in 0..measured {
+        waiter.query("SHOW pgsluice.version").await;
+    }
     waiter.send(&query("SELECT 1")).await;
     Metrics::until(port, |told| told.value("pgsluice_sessions{state=\"waiting\"}") == 1).await;
     client.query("COMMIT").await;
@@ -98,8 +104,7 @@ async fn what_went_wrong_and_how_long_it_took_is_counted() {
         ("pgsluice_upstream_seconds_count", 6),
         ("pgsluice_upstream_seconds_bucket{le=\"0.065536\"}", 5),
         ("pgsluice_upstream_seconds_bucket{le=\"67.108864\"}", 6),
-        // The first of each session.
-        ("pgsluice_gateway_seconds_count{answered_by=\"gateway\"}", 1),
+        ("pgsluice_gateway_seconds_count{answered_by=\"gateway\"}", 0),
         ("pgsluice_gateway_seconds_count{answered_by=\"upstream\"}", 1),
         ("pgsluice_gateway_seconds_count{answered_by=\"cache\"}", 0),
     ] {
