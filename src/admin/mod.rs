@@ -16,6 +16,7 @@ pub mod exposition;
 mod guard;
 mod health;
 mod metrics;
+mod page;
 mod reply;
 pub mod routes;
 mod views;

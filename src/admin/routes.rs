@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 
 use super::reply::{Failure, Reply};
-use super::{Admin, changes, health, metrics, views};
+use super::{Admin, changes, health, metrics, page, views};
 
 /// One thing that can be asked for.
 pub struct Route {
@@ -44,10 +44,15 @@ pub fn all() -> Vec<Route> {
         handler,
     };
     let open = |path, handler| Route { access: Access::Open, ..view(path, handler) };
+    let part = |path, handler| Route { is_described: false, ..open(path, handler) };
     let change = |path, handler| Route { method: "post", ..view(path, handler) };
     vec![
         open(HEALTHZ, get(health::healthz)),
         open(READYZ, get(health::readyz)),
+        part("/", get(page::html)),
+        part("/page.css", get(page::css)),
+        part("/page.js", get(page::js)),
+        part("/page.svg", get(page::svg)),
         view("/metrics", get(metrics::metrics)),
         view("/stats", get(views::stats)),
         view("/statements", get(views::statements)),
@@ -73,7 +78,7 @@ pub(super) fn is_open(path: &str) -> bool {
 }
 
 /// The paths of [`Access::Open`].
-const OPEN: [&str; 2] = [HEALTHZ, READYZ];
+const OPEN: [&str; 6] = [HEALTHZ, READYZ, "/", "/page.css", "/page.js", "/page.svg"];
 
 /// Leads requests to who answers them.
 pub(super) fn router(admin: &Arc<Admin>) -> Router {

@@ -140,3 +140,34 @@ fn an_admin_interface_for_other_machines_needs_a_token() {
     assert!(told.contains("ADMIN_LISTEN: ") && told.contains("set ADMIN_TOKEN"), "{told}");
     assert!(told.contains("POOL_SIZE=\"none\""), "with all the others: {told}");
 }
+
+#[tokio::test]
+async fn the_page_is_whole_and_asks_for_nothing_of_elsewhere() {
+    let postgres = Postgres::start();
+    let gateway = gateway(&postgres, &[("ADMIN_TOKEN", TOKEN)]);
+    let port = gateway.admin_port();
+    let page = get(port, "/").await;
+    assert_eq!((page.status, &*page.headers["content-type"]), (200, "text/html; charset=utf-8"));
+    let parts: Vec<_> = ["src=\"", "href=\""]
+        .iter()
+        .flat_map(|name| page.body.split(name).skip(1).filter_map(|rest| rest.split('"').next()))
+        .collect();
+    assert_eq!(parts, ["/page.js", "/page.svg", "/page.css"]);
+    let kinds = ["text/javascript; charset=utf-8", "image/svg+xml", "text/css; charset=utf-8"];
+    for (part, kind) in parts.into_iter().zip(kinds) {
+        let answer = get(port, part).await;
+        assert_eq!((answer.status, &*answer.headers["content-type"]), (200, kind), "{part}");
+        let own = answer.body.replace("http://www.w3.org/2000/svg", "");
+        assert!(!own.contains("://") && !own.contains("innerHTML"), "{part}");
+    }
+    // Nothing that the policy would not let run.
+    for inline in ["<style", " style=", "<script>", " onclick", "javascript:"] {
+        assert!(!page.body.contains(inline), "{inline}");
+    }
+    // The page is for all, what it shows is not.
+    let js = get(port, "/page.js").await.body;
+    for route in ["/stats", "/sessions", "/statements", "/pins", "/refusals", "/cache"] {
+        assert!(js.contains(route), "{route}");
+        assert_eq!(get(port, route).await.status, 401, "{route}");
+    }
+}
