@@ -82,7 +82,7 @@ async fn what_went_wrong_and_how_long_it_took_is_counted() {
     for _ in 0..measured {
         waiter.query("SHOW pgsluice.version").await;
     }
-    waiter.send(&query("SELECT 1")).await;
+    waiter.send(&query("SELECT pg_sleep(0.1)")).await;
     Metrics::until(port, |told| told.value("pgsluice_sessions{state=\"waiting\"}") == 1).await;
     client.query("COMMIT").await;
     waiter.until_ready().await;
@@ -96,13 +96,13 @@ async fn what_went_wrong_and_how_long_it_took_is_counted() {
         ("pgsluice_upstream_errors_total{sqlstate=\"22012\"}", 1),
         ("pgsluice_upstream_errors_total{sqlstate=\"42P01\"}", 1),
         ("pgsluice_statements_total{plan=\"defer\"}", 1),
-        ("pgsluice_statements_total{plan=\"cached\"}", 3),
-        ("pgsluice_statements_total{plan=\"forward\"}", 3),
+        ("pgsluice_statements_total{plan=\"cached\"}", 2),
+        ("pgsluice_statements_total{plan=\"forward\"}", 4),
         ("pgsluice_pins_total{reason=\"sql_prepared\"}", 1),
         ("pgsluice_connection_wait_seconds_count", 1),
         // Two errors, the sleep, COMMIT, the waiter's, PREPARE; a BEGIN goes with the sleep.
         ("pgsluice_upstream_seconds_count", 6),
-        ("pgsluice_upstream_seconds_bucket{le=\"0.065536\"}", 5),
+        ("pgsluice_upstream_seconds_bucket{le=\"0.065536\"}", 4),
         ("pgsluice_upstream_seconds_bucket{le=\"67.108864\"}", 6),
         ("pgsluice_gateway_seconds_count{answered_by=\"gateway\"}", 0),
         ("pgsluice_gateway_seconds_count{answered_by=\"upstream\"}", 1),
@@ -112,7 +112,7 @@ async fn what_went_wrong_and_how_long_it_took_is_counted() {
     }
     let seconds = |sample: &str| told.samples[sample].parse::<f64>().unwrap();
     let upstream = seconds("pgsluice_upstream_seconds_sum");
-    assert!((0.1..1.0).contains(&upstream), "{upstream}");
+    assert!((0.2..1.0).contains(&upstream), "{upstream}");
     let own = seconds("pgsluice_gateway_seconds_sum{answered_by=\"upstream\"}");
     assert!(own < 0.05, "the wait and the upstream's time are not the gateway's: {own}");
 }

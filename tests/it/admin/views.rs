@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep};
 
 use super::gateway;
 use crate::support::STEP_MAX;
-use crate::support::client::Client;
+use crate::support::client::{Client, Login};
 use crate::support::gateway::Gateway;
 use crate::support::http::{Answer, ask, get};
-use crate::support::messages::{bind, execute, parse, query, rows, sqlstate, sync};
+use crate::support::messages::{Message, bind, execute, parse, query, rows, sqlstate, sync};
 use crate::support::postgres::Postgres;
 
 const INTENT: &str = "X-Pgsluice-Admin: 1";
@@ -152,6 +152,17 @@ async fn statements_are_counted_as_they_were_run() {
     }
     let shown = client.query("SHOW pgsluice.statements").await;
     assert_eq!(told["held"], rows(&shown).len() - 1, "and a line for all others");
+    let texts = |shown: &[Message]| {
+        let all = rows(shown);
+        all.into_iter().filter_map(|row| row.last().cloned().flatten()).collect::<Vec<_>>()
+    };
+    assert!(texts(&shown).contains(&"select pg_sleep(?)".to_owned()));
+    // Who is no admin and ran none of them.
+    let login = gateway.login(postgres.as_superuser());
+    let mut other = Client::login(Login { user: "other", ..login }).await;
+    let shown = other.query("SHOW pgsluice.statements").await;
+    assert_eq!(told["held"], rows(&shown).len() - 1);
+    assert_eq!(texts(&shown), [""]);
 }
 
 #[tokio::test]
