@@ -20,6 +20,7 @@ use crate::session::pins::PinReason;
 use crate::session::plan::PLANS;
 use crate::telemetry::histogram::Counts;
 use crate::topology::standing::Standing;
+use crate::upstream::upstreams::Served;
 
 /// The metrics at this moment.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Reply {
@@ -46,6 +47,7 @@ pub(super) fn told(shared: &Shared) -> String {
     outcomes(shared, &mut out);
     times(shared, &mut out);
     upstreams(shared, &mut out);
+    freshness(shared, &mut out);
     pools(shared, &mut out);
     cache(shared, &mut out);
     out.into_text()
@@ -197,6 +199,19 @@ fn upstreams(shared: &Shared, out: &mut Exposition) {
     }
     let help = "Alarms now: no primary, a second one, one of old, a server of another cluster.";
     out.one("pgsluice_upstream_alarms", Gauge, help, shared.upstreams.alarms().len());
+}
+
+/// Whether reads showed what they had to, and what of the writes was lost.
+fn freshness(shared: &Shared, out: &mut Exposition) {
+    let counts = shared.upstreams.freshness_counts();
+    let help = "Connections given out for reads, by who they lead to: a replica, one after a wait \
+                for it to be as far, the primary for want of a replica, or because all are behind.";
+    let mut metric = out.metric("pgsluice_reads_total", Counter, help);
+    for (served, count) in Served::ALL.into_iter().zip(counts.served) {
+        metric.sample(&[("served_by", served.label())], count);
+    }
+    let help = "Positions in the log that were asked for behind writes.";
+    out.one("pgsluice_positions_captured_total", Counter, help, counts.captured);
     let help = "Acknowledged commits that failovers have lost.";
     let lost = shared.upstreams.lost_commits().1;
     out.one("pgsluice_lost_commits_total", Counter, help, lost);

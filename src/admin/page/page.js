@@ -178,6 +178,7 @@ const standings = { primary: "good", serving: "good", proving: "warn", doubted: 
 function showTables(upstreams, statements, sessions, pins, refusals, cache) {
   table("upstreams", [
     ["Upstream", "", (row) => row.upstream],
+    ["Access", "", (row) => row.access.replace("_", " ")],
     ["Standing", "", (row, cell) => { cell.className = standings[row.standing] || "bad"; return row.standing; }],
     ["Lag", "number", (row) => (row.lag_bytes === null ? "–" : `${bytes(row.lag_bytes)}, ${time(row.lag_ms * 1000)}`)],
     ["Open", "number", (row) => row.open],
