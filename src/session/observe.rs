@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::ledger::Owed;
-use super::plan::Plan;
+use super::plan::{FORWARD, Plan};
+use super::runnable::Runnable;
 use super::statements::{Call, Whom};
 use super::tally::Answered;
 use crate::sql::analyze::ReadStatement;
@@ -46,6 +47,8 @@ struct Measured {
     began: Instant,
     /// What of it was not the gateway's: upstream, and waiting for a connection.
     elsewhere_us: u64,
+    /// When the upstream ended it, on the gateway's clock.
+    ended_us: Option<u64>,
     answered: Answered,
 }
 
@@ -59,8 +62,12 @@ impl Session {
         // Not the first of each: that would be all there is of sessions that ask once.
         let turn = notes.exchanges.wrapping_add(phase) % MEASURED_EVERY;
         if turn == 0 && notes.measured.is_none() {
-            let answered = Answered::default();
-            notes.measured = Some(Measured { began: Instant::now(), elsewhere_us: 0, answered });
+            notes.measured = Some(Measured {
+                began: Instant::now(),
+                elsewhere_us: 0,
+                ended_us: None,
+                answered: Answered::default(),
+            });
         }
         if notes.running.is_empty() {
             notes.sent_before = sent;
@@ -97,8 +104,23 @@ impl Session {
         }
     }
 
-    /// A portal is executed of which nothing is known.
+    /// Statements of a user who may write go upstream without a decision on each: `kind` is their
+    /// place in [`PLANS`](super::plan::PLANS).
+    pub(super) fn on_passed_on(&mut self, statements: &[Runnable], kind: usize) {
+        for _ in statements {
+            self.control.seen.on_planned(kind);
+        }
+        if self.shared.stats.statements.is_on() {
+            let running = statements.iter().map(|runnable| {
+                Some(Running { fingerprint: runnable.shared_fingerprint(), call: Call::default() })
+            });
+            self.watch.notes.running.extend(running);
+        }
+    }
+
+    /// A portal is executed, or a function called by number, of which nothing is known.
     pub(super) fn on_unknown_execute(&mut self) {
+        self.control.seen.on_planned(FORWARD);
         if self.shared.stats.statements.is_on() {
             self.watch.notes.running.push(None);
         }
@@ -131,12 +153,39 @@ impl Session {
         notes.running.truncate(notes.done);
     }
 
-    /// The upstream ended the exchange, which took so long there.
-    pub(super) fn on_upstream_took(&mut self, us: u64) {
+    /// The upstream ended the exchange at `now_us`, which took so long there.
+    pub(super) fn on_upstream_took(&mut self, us: u64, now_us: u64) {
         self.shared.stats.tally.on_upstream_time(self.control.pid, us);
         self.on_elsewhere(us);
+        if let Some(measured) = &mut self.watch.notes.measured {
+            measured.ended_us = Some(now_us);
+        }
         let count = u64::try_from(self.watch.notes.running.len()).unwrap_or(u64::MAX);
         self.count_running(|call| call.us = us / count.max(1));
+    }
+
+    /// The upstream answered a question of the gateway's own behind an exchange. The client may
+    /// have waited for it, but the gateway did nothing meanwhile.
+    pub(super) fn on_question_answered(&mut self) {
+        if self.watch.notes.measured.is_none() {
+            return;
+        }
+        let now_us = self.clock().now_us();
+        if let Some(measured) = &mut self.watch.notes.measured
+            && let Some(ended_us) = measured.ended_us.replace(now_us)
+        {
+            measured.elsewhere_us += now_us.saturating_sub(ended_us);
+        }
+    }
+
+    /// Nothing was told of the exchange, and it is run once more from its start.
+    pub(super) fn on_run_again(&mut self) {
+        let sent = self.sent();
+        let notes = &mut self.watch.notes;
+        (notes.done, notes.sent_before) = (0, sent);
+        for Running { call, .. } in notes.running.iter_mut().flatten() {
+            *call = Call::default();
+        }
     }
 
     /// The cache answered.

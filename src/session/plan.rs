@@ -35,9 +35,25 @@ pub enum Plan {
     Forward(Bypass),
 }
 
-/// Every plan's label, in the order of [`Plan::kind`].
-pub const PLANS: [&str; 8] =
-    ["fail", "defer", "end_deferred", "answer", "deallocate", "discard", "cached", "forward"];
+/// Every plan's label, in the order of [`Plan::kind`], and [`SCRIPT`] behind them.
+pub const PLANS: [&str; 9] = [
+    "fail",
+    "defer",
+    "end_deferred",
+    "answer",
+    "deallocate",
+    "discard",
+    "cached",
+    "forward",
+    "script",
+];
+
+/// The place in [`PLANS`] of what is run without a look into the cache.
+pub const FORWARD: usize = 7;
+
+/// The place in [`PLANS`] of what goes as it came, with what else its message carries: what users
+/// who may write send, unless all of it is proven to read.
+pub const SCRIPT: usize = 8;
 
 impl Plan {
     /// The place of its label in [`PLANS`].
@@ -51,7 +67,7 @@ impl Plan {
             Self::Deallocate(_) => 4,
             Self::Discard(_) => 5,
             Self::Cached => 6,
-            Self::Forward(_) => 7,
+            Self::Forward(_) => FORWARD,
         }
     }
 }

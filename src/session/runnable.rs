@@ -1,5 +1,7 @@
 //! What a session may run: what was proven to read, and for users who may write anything else.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::sql::analyze::ReadStatement;
@@ -51,6 +53,15 @@ impl Runnable {
         match self {
             Self::Read(read) => read.fingerprint(),
             Self::Unproven(unproven) => unproven.fingerprint(),
+        }
+    }
+
+    /// The same, to keep.
+    #[must_use]
+    pub fn shared_fingerprint(&self) -> Arc<Fingerprint> {
+        match self {
+            Self::Read(read) => read.shared_fingerprint(),
+            Self::Unproven(unproven) => unproven.shared_fingerprint(),
         }
     }
 

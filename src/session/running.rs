@@ -55,6 +55,7 @@ impl Session {
                 self.lose_connection().await;
                 self.prepared = pending;
                 self.client.out.truncate(self.mark);
+                self.on_run_again();
                 Box::pin(self.exchange(actions, 0)).await
             }
             outcome => outcome,

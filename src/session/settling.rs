@@ -45,6 +45,7 @@ impl Session {
                     lease.carried = self.state.settings().clone();
                 }
             }
+            Owed::Errand(Errand::Position | Errand::Residue) => self.on_question_answered(),
             _ => {}
         }
     }

@@ -246,11 +246,17 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 /// A text as it is kept: cut where it is long.
 fn shown(text: &str) -> String {
+    if text.is_empty() {
+        return UNREADABLE.to_owned();
+    }
     if text.len() <= TEXT_BYTES_MAX {
         return text.to_owned();
     }
     format!("{} …", text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or_default())
 }
+
+/// What is shown for what could not be read, and goes as it came.
+pub const UNREADABLE: &str = "<unreadable>";
 
 /// How much of a statement's text is kept, in bytes; what is cut ends in ` …`.
 pub const TEXT_BYTES_MAX: usize = 2 << 10;

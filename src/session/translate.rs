@@ -201,10 +201,10 @@ impl Session {
                 self.state.on_write_asked(&Written::Unknown, 0);
             }
             // A cursor, or nothing at all; in any case nothing whose effect is known here.
-            self.on_unknown_execute();
             let effect = Some(Box::new(Effect::Unknown));
             let action = Action::Execute { portal: name, rows_max, effect };
             translated.actions.push(self.in_block(action)?);
+            self.on_unknown_execute();
             return Ok(());
         };
         let read = match &portal.statement.runnable {

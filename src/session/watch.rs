@@ -71,7 +71,7 @@ impl Session {
             watch.started_us = 0;
             watch.first_us = None;
         }
-        self.on_upstream_took(took_us);
+        self.on_upstream_took(took_us, now_us);
     }
 
     /// A statement is about to run whose success may pin the session.

@@ -9,6 +9,7 @@ use super::Session;
 use super::actions::{Action, Script};
 use super::block::Block;
 use super::effect::Effect;
+use super::plan::{FORWARD, SCRIPT};
 use super::portals::{Parameter, Portal};
 use super::runnable::Runnable;
 use super::translate::Translated;
@@ -84,6 +85,7 @@ impl Session {
         self.on_effect_asked(|| unproven.clone(), effect.as_deref());
         self.on_run_asked(unproven);
         let Execute { portal, rows_max } = execute;
+        self.on_passed_on(std::slice::from_ref(unproven), FORWARD);
         translated.bypass = Some(Bypass::NotAQuery);
         translated.actions.push(Action::Execute { portal, rows_max, effect });
         Ok(())
@@ -169,6 +171,7 @@ impl Session {
         }
         let takes_rows = takes_rows || !is_readable;
         let effects = is_readable.then_some(effects);
+        self.on_passed_on(statements, SCRIPT);
         let script = Script { text: text.clone(), effects, takes_rows };
         self.run(&[Action::Script(script)]).await
     }
@@ -179,6 +182,7 @@ impl Session {
             return self.refuse(GatewayError::InFailedBlock).await;
         }
         self.state.on_write_asked(&Written::Unknown, 0);
+        self.on_unknown_execute();
         self.run(&[Action::Call(body.clone())]).await
     }
 

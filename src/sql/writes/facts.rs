@@ -1,5 +1,7 @@
 //! What is known of one statement that was not proven a read.
 
+use std::sync::Arc;
+
 use super::effects::{BlockControl, Class, SessionEffect, Written};
 use super::temporary::{Made, by_create, by_into};
 use super::{functions, settings, tables, transaction, verbs};
@@ -16,7 +18,7 @@ use crate::sql::tokens::{TokenKind, Tokens};
 pub(super) struct Facts {
     pub(super) class: Class,
     pub(super) verb: &'static str,
-    pub(super) fingerprint: Fingerprint,
+    pub(super) fingerprint: Arc<Fingerprint>,
     pub(super) written: Written,
     pub(super) calls: Vec<Call>,
     pub(super) block: Option<BlockControl>,
@@ -37,7 +39,7 @@ pub(super) fn facts(tokens: &Tokens<'_>, why: &Refusal) -> Result<Facts, Refusal
     let mut facts = Facts {
         class: verbs::class(verb),
         verb,
-        fingerprint: Fingerprint::new(tokens),
+        fingerprint: Fingerprint::new(tokens).into(),
         written: tables::written(tokens, verb),
         calls: Vec::new(),
         block: transaction::control(tokens, verb),
@@ -86,7 +88,7 @@ impl Facts {
         Self {
             class: Class::Write,
             verb: verbs::UNKNOWN,
-            fingerprint: Fingerprint::new(&Tokens::new(&[], &[])),
+            fingerprint: Fingerprint::new(&Tokens::new(&[], &[])).into(),
             written: Written::Unknown,
             calls: Vec::new(),
             block: Some(BlockControl::Unclear),
@@ -106,7 +108,7 @@ impl Facts {
         Self {
             class: Class::Write,
             verb: super::reads::verb(read),
-            fingerprint: read.fingerprint().clone(),
+            fingerprint: read.shared_fingerprint(),
             written: Written::Unknown,
             calls: read.calls().to_vec(),
             block: None,

@@ -331,6 +331,12 @@ impl UnprovenStatement {
         &self.facts.fingerprint
     }
 
+    /// The same, to keep.
+    #[must_use]
+    pub fn shared_fingerprint(&self) -> Arc<Fingerprint> {
+        Arc::clone(&self.facts.fingerprint)
+    }
+
     /// The tables that it may change, by name.
     #[must_use]
     pub fn written(&self) -> &Written {

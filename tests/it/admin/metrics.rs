@@ -146,14 +146,14 @@ async fn every_metric_is_in_the_manual_as_it_is() {
 }
 
 /// What `/metrics` says.
-struct Metrics {
+pub(super) struct Metrics {
     samples: BTreeMap<String, String>,
     /// Name, type and help, in order.
     metrics: Vec<(String, String, String)>,
 }
 
 impl Metrics {
-    async fn read(port: u16) -> Self {
+    pub(super) async fn read(port: u16) -> Self {
         let answer = get(port, "/metrics").await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
@@ -199,7 +199,7 @@ impl Metrics {
     }
 
     /// A count.
-    fn value(&self, sample: &str) -> u64 {
+    pub(super) fn value(&self, sample: &str) -> u64 {
         let value = self.samples.get(sample);
         let value = value.unwrap_or_else(|| panic!("no {sample} in {:#?}", self.samples));
         value.parse().unwrap_or_else(|error| panic!("{sample} {value}: {error}"))

@@ -4,6 +4,7 @@ mod access;
 mod health;
 mod metrics;
 mod views;
+mod writers;
 
 use crate::support::gateway::Gateway;
 use crate::support::postgres::Postgres;
