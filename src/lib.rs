@@ -45,6 +45,9 @@ pub mod cache;
 // How fresh a read must be, and which commits a failover has lost.
 pub mod freshness;
 
+// Traffic control: the operator's rules, read from YAML, and what they say of a statement.
+pub mod rules;
+
 // Which upstream is the primary and which replicas may serve.
 pub mod topology;
 

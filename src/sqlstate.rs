@@ -71,6 +71,17 @@ impl SqlState {
         str::from_utf8(&self.0).unwrap_or("XX000")
     }
 
+    /// The code of an error as an operator writes it: five digits and capital letters.
+    ///
+    /// `None` for anything else, and for the classes `00`, `01` and `02`, which are no errors.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        let bytes = <[u8; 5]>::try_from(code.as_bytes()).ok()?;
+        let is_code = bytes.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        let is_error = !["00", "01", "02"].iter().any(|class| code.starts_with(class));
+        (is_code && is_error).then_some(Self(bytes))
+    }
+
     /// A code; a constant of any other length does not compile.
     #[expect(clippy::panic, reason = "panics while compiling, never while running")]
     const fn new(code: &str) -> Self {
@@ -78,5 +89,21 @@ impl SqlState {
             panic!("an SQLSTATE has five characters")
         };
         Self(*code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_errors_are_five_digits_and_capitals() {
+        assert_eq!(SqlState::parse("42501"), Some(SqlState::INSUFFICIENT_PRIVILEGE));
+        assert_eq!(SqlState::parse("XX000"), Some(SqlState::INTERNAL_ERROR));
+        for refused in
+            ["", "4250", "425011", "42p01", "4250\u{e9}", "42 01", "00000", "01000", "02000"]
+        {
+            assert_eq!(SqlState::parse(refused), None, "{refused}");
+        }
     }
 }
