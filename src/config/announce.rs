@@ -12,6 +12,9 @@ pub fn announce(config: &Config) {
     upstream(config);
     clients(config);
     cache(config);
+    if let Some(file) = &config.server.rules_file {
+        info!(file = %file.display(), "traffic rules");
+    }
     info!(
         size = config.pool.size,
         wait_timeout_ms = millis(config.pool.wait_timeout),

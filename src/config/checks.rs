@@ -3,7 +3,9 @@
 use super::bad::BadSetting;
 use super::settings::{self, Draft};
 use super::{Config, values};
+use crate::rules::{Problem, RuleSet};
 use crate::server::config::{AuthConfig, AuthMethod, TlsConfig};
+use crate::server::rules;
 use crate::server::tls::Tls;
 use crate::server::users::{BadUser, Users};
 use crate::upstream::config::RootCertificates;
@@ -20,7 +22,14 @@ pub(super) fn missing(draft: &Draft) -> Vec<BadSetting> {
 
 /// The settings that contradict each other.
 pub(super) fn conflicts(draft: &Draft) -> Vec<BadSetting> {
-    let groups = [upstream(draft), tls(draft), authentication(draft), sizes(draft), admin(draft)];
+    let groups = [
+        upstream(draft),
+        tls(draft),
+        authentication(draft),
+        sizes(draft),
+        admin(draft),
+        traffic(draft),
+    ];
     groups.into_iter().flatten().collect()
 }
 
@@ -128,6 +137,18 @@ fn users(auth: &AuthConfig) -> Vec<BadSetting> {
         }
         Ok(_) => Vec::new(),
         Err(bad) => bad.into_iter().map(told).collect(),
+    }
+}
+
+/// Every problem of the rules file, by line.
+fn traffic(draft: &Draft) -> Vec<BadSetting> {
+    let path = draft.config.server.rules_file.as_deref();
+    match rules::load(path, &RuleSet::empty()) {
+        Ok(_) => Vec::new(),
+        Err(problems) => {
+            let told = |problem: Problem| BadSetting::conflict("RULES_FILE", problem.to_string());
+            problems.into_iter().map(told).collect()
+        }
     }
 }
 

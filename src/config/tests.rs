@@ -144,6 +144,26 @@ fn every_bad_setting_is_reported_at_once() {
 }
 
 #[test]
+fn every_problem_of_the_rules_file_is_reported_with_its_line() {
+    let good = "traffic_control:\n  rules:\n  - {name: a, match: {}, action: observe}\n";
+    let file = TemporaryFile::new("rules", good);
+    assert_eq!(complaints(&[("RULES_FILE", file.path())]), Vec::<String>::new());
+    let path = config(&[("RULES_FILE", file.path())]).unwrap().server.rules_file;
+    assert_eq!(path.as_deref(), Some(Path::new(file.path())));
+
+    let bad = good.replace("observe", "refuse") + "  - {name: b, match: {usr: x}, action: deny}\n";
+    let file = TemporaryFile::new("bad-rules", &bad);
+    let said = complaints(&[("RULES_FILE", file.path()), ("POOL_SIZE", "0")]);
+    let expected =
+        ["POOL_SIZE=", "RULES_FILE: line 3: rule \"a\":", "RULES_FILE: line 4: rule \"b\":"];
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    assert!(said.iter().zip(expected).all(|(said, begin)| said.starts_with(begin)), "{said:#?}");
+
+    let gone = complaints(&[("RULES_FILE", "/nonexistent/rules.yaml")]);
+    assert!(gone.len() == 1 && gone[0].contains("the file cannot be read"), "{gone:#?}");
+}
+
+#[test]
 fn contradictions_say_how_to_choose() {
     let file = TemporaryFile::new("any", "x");
     let cases: [(&[(&str, &str)], &str); 9] = [

@@ -71,8 +71,17 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Prefixes under which every variable is taken for ours.
-const OWN_PREFIXES: [&str; 8] =
-    ["UPSTREAM_", "LISTEN_", "POOL_", "TLS_", "STATEMENT_", "PREPARED_", "DRAIN_", "CATALOG_"];
+const OWN_PREFIXES: [&str; 9] = [
+    "UPSTREAM_",
+    "LISTEN_",
+    "POOL_",
+    "TLS_",
+    "STATEMENT_",
+    "PREPARED_",
+    "DRAIN_",
+    "CATALOG_",
+    "RULES_",
+];
 
 /// Prefixes that other programs use as well.
 const COMMON_PREFIXES: [&str; 10] = [
@@ -110,6 +119,8 @@ mod tests {
             ("TLS_CERT", "TLS_CERT_FILE"),
             ("REPLICA", "REPLICAS"),
             ("WORKER_THREAD", "WORKER_THREADS"),
+            ("RULES_FILES", "RULES_FILE"),
+            ("RULES_PATH", "RULES_FILE"),
         ];
         for (typo, meant) in cases {
             assert_eq!(nearest(typo, "x"), Some(meant), "{typo}");

@@ -33,14 +33,15 @@ mod yaml;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use self::action::{Action, ActionName, EffectKind, Route};
+pub use self::action::{Action, ActionName, CacheFor, Denial, EffectKind, Per, Route};
 pub use self::decision::{Decision, Effect, Matched, Outcome, Verdict};
 pub use self::facts::{Facts, Need, Needs, Statement};
 pub use self::hours::TimeOfDay;
 pub use self::problem::Problem;
+pub use self::read::matching::KEYS as MATCH_KEYS;
 pub use self::tags::Tag;
+pub use self::yaml::FILE_BYTES_MAX;
 
-use self::action::Denial;
 use self::candidates::Candidates;
 use self::condition::{Condition, View};
 use self::decision::Deciding;

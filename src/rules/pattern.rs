@@ -32,7 +32,8 @@ impl Pattern {
                     .utf8_empty(false)
                     .which_captures(WhichCaptures::None)
                     .nfa_size_limit(Some(COMPILED_BYTES_MAX))
-                    .onepass_size_limit(Some(COMPILED_BYTES_MAX))
+                    // It takes ten times the memory, and helps only those who ask where.
+                    .onepass(false)
                     .hybrid_cache_capacity(CACHE_BYTES),
             )
             .build_from_hir(&hir)

@@ -132,7 +132,7 @@ fn told(error: &ScanError) -> Problem {
 }
 
 /// The longest file, in bytes.
-pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
+pub const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// The most values, keys among them.
 pub(super) const NODES_MAX: usize = 300_000;

@@ -21,6 +21,8 @@ pub struct ServerConfig {
     pub sessions_per_user_max: Option<usize>,
     /// The most sessions from one IP address at once; default `None`, no limit.
     pub sessions_per_address_max: Option<usize>,
+    /// The file of traffic rules; `None`, the default, for none.
+    pub rules_file: Option<PathBuf>,
 }
 
 impl Default for ServerConfig {
@@ -32,6 +34,7 @@ impl Default for ServerConfig {
             sessions_max: 10_000,
             sessions_per_user_max: None,
             sessions_per_address_max: None,
+            rules_file: None,
         }
     }
 }

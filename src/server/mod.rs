@@ -5,6 +5,7 @@ pub mod config;
 mod drain;
 mod error;
 pub mod reload;
+pub mod rules;
 pub mod scram;
 pub mod startup;
 pub mod stream;

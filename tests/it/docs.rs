@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pgsluice::config;
+use pgsluice::rules::{ActionName, MATCH_KEYS, RuleSet};
 use pgsluice::sql::kind::KNOWN_SHOWS;
 
 use crate::support::sources::{rust_files, source};
@@ -69,6 +70,34 @@ fn containers_are_given_the_time_to_drain() {
 
     assert_eq!(given.len(), 2, "one for each gateway");
     assert!(given.iter().all(|given| *given > needed), "{given:?}, and {needed:?} are needed");
+}
+
+#[test]
+fn every_example_rule_is_one_and_every_word_has_an_example() {
+    let page = page("docs/rules.md");
+    let examples: Vec<_> = page
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split_once("```").expect("an end").0)
+        .collect();
+    for example in &examples {
+        let text = match example.starts_with("traffic_control:") {
+            true => (*example).to_owned(),
+            // Rules by themselves.
+            false => format!("traffic_control:\n  rules:\n{example}"),
+        };
+        let problems = RuleSet::compile(&text).err().unwrap_or_default();
+        assert!(problems.is_empty(), "{example}{problems:#?}");
+    }
+
+    let all = examples.concat();
+    let actions = ActionName::ALL.map(ActionName::as_str);
+    let silent: Vec<_> = actions
+        .into_iter()
+        .filter(|action| !all.contains(&format!("action: {action}\n")))
+        .chain(MATCH_KEYS.iter().copied().filter(|key| !all.contains(&format!(" {key}: "))))
+        .collect();
+    assert!(silent.is_empty(), "no example of {silent:?}");
 }
 
 /// What a gateway takes beyond its limit to end sessions that did not leave.

@@ -54,6 +54,7 @@ pub static SECTIONS: &[Section] = &[
     Section { title: "Cache", settings: running::CACHE },
     Section { title: "Limits on clients", settings: clients::LIMITS },
     Section { title: "Admin interface", settings: running::ADMIN },
+    Section { title: "Traffic rules", settings: running::RULES },
     Section { title: "Running", settings: running::RUNNING },
 ];
 

@@ -80,6 +80,13 @@ pub(super) const ADMIN: &[Setting] = &[
     ),
 ];
 
+pub(super) const RULES: &[Setting] = &[Setting::new(
+    "RULES_FILE",
+    "",
+    "A file of traffic rules in YAML, as in `docs/rules.md`. By default none.",
+    |draft, text| put(&mut draft.config.server.rules_file, values::file(text).map(Some)),
+)];
+
 pub(super) const RUNNING: &[Setting] = &[
     Setting::new(
         "ANALYSIS_MEMO_BYTES_MAX",

@@ -110,7 +110,7 @@ fn tags(reader: &mut Reader, node: &Node<'_>) -> Option<Test> {
 }
 
 /// The keys of `match` and of `not`.
-const KEYS: &[&str] = &[
+pub const KEYS: &[&str] = &[
     "user",
     "application_name",
     "database",

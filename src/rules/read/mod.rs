@@ -2,7 +2,7 @@
 
 mod actions;
 mod fields;
-mod matching;
+pub(super) mod matching;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -175,17 +175,20 @@ impl Patterns {
         if let Some(known) = self.known.get(source) {
             return Ok(Arc::clone(known));
         }
-        let pattern = Arc::new(Pattern::compile(source)?);
-        self.bytes += pattern.bytes();
-        if self.bytes > PATTERNS_BYTES_MAX {
-            return Err(format!(
-                "the regexes up to here take more than {} MiB compiled; simpler ones take less: \
-                 (?-u:\\w) instead of \\w, where letters are ASCII",
-                PATTERNS_BYTES_MAX >> 20
-            ));
+        if self.bytes <= PATTERNS_BYTES_MAX {
+            let pattern = Arc::new(Pattern::compile(source)?);
+            self.bytes += pattern.bytes();
+            if self.bytes <= PATTERNS_BYTES_MAX {
+                self.known.insert(source.to_owned(), Arc::clone(&pattern));
+                return Ok(pattern);
+            }
         }
-        self.known.insert(source.to_owned(), Arc::clone(&pattern));
-        Ok(pattern)
+        // Nothing more is compiled then: it takes time, too.
+        Err(format!(
+            "the regexes up to here take more than {} MiB compiled; (?-u:\\w) takes far less than \
+             \\w, and is as good where letters are ASCII",
+            PATTERNS_BYTES_MAX >> 20
+        ))
     }
 }
 
@@ -196,7 +199,7 @@ pub(in crate::rules) const RULES_MAX: usize = 10_000;
 pub(in crate::rules) const NAME_BYTES_MAX: usize = 100;
 
 /// What all regexes of a file may take, in bytes.
-pub(in crate::rules) const PATTERNS_BYTES_MAX: usize = 256 << 20;
+pub(in crate::rules) const PATTERNS_BYTES_MAX: usize = 64 << 20;
 
 const PRIORITY_MAX: i64 = 1_000_000_000;
 

@@ -1,5 +1,11 @@
 //! The rules as an operator writes them, and what comes of them.
 
+mod carried;
+mod deciding;
+mod matching;
+mod problems;
+mod properties;
+
 use std::net::IpAddr;
 
 use super::*;
@@ -8,13 +14,13 @@ use crate::sql::writes::effects::Class;
 
 /// A statement with facts of one's own.
 #[derive(Clone)]
-pub(super) struct Made {
-    pub(super) text: &'static str,
-    pub(super) class: Class,
-    pub(super) fingerprint: u64,
-    pub(super) normalised: &'static str,
-    pub(super) tables: Option<Vec<TableName>>,
-    pub(super) is_write_without_where: bool,
+struct Made {
+    text: String,
+    class: Class,
+    fingerprint: u64,
+    normalised: String,
+    tables: Option<Vec<TableName>>,
+    is_write_without_where: bool,
 }
 
 impl Statement for Made {
@@ -31,7 +37,7 @@ impl Statement for Made {
     }
 
     fn normalised(&self) -> &str {
-        self.normalised
+        &self.normalised
     }
 
     fn tables(&self) -> Option<&[TableName]> {
@@ -47,12 +53,12 @@ impl Statement for Made {
     }
 }
 
-const fn read(text: &'static str) -> Made {
+fn read(text: &str) -> Made {
     Made {
-        text,
+        text: text.to_owned(),
         class: Class::Read,
         fingerprint: 1,
-        normalised: text,
+        normalised: text.to_ascii_lowercase(),
         tables: None,
         is_write_without_where: false,
     }
