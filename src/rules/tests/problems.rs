@@ -141,7 +141,7 @@ fn a_file_is_bounded() {
     let deep = format!("traffic_control: {}", "[".repeat(40));
     assert!(problems(&deep).iter().all(|said| said.starts_with("line 1: not YAML")));
     let block = (0..40).fold(String::new(), |text, depth| text + &" ".repeat(depth) + "- \n");
-    assert_eq!(problems(&block).len(), 1);
+    assert!(problems(&block).iter().all(|said| said.contains("not YAML")));
 
     let crowded = format!("traffic_control: [{}]", ",a".repeat(300_001).trim_start_matches(','));
     assert_eq!(problems(&crowded), ["more than 300000 values"]);

@@ -198,6 +198,8 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
     /// Every text that a regex matches has one of the words that it is said to demand.
     #[test]
     fn a_regex_demands_its_words(
