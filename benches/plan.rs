@@ -23,6 +23,7 @@ fn main() {
         caches_clock_functions: true,
         caches_for_writers: false,
         is_sent_to_primary: false,
+        is_ruled_uncached: false,
     };
     let idle = State::new(Settings::default());
     let cases = [

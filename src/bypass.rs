@@ -29,6 +29,8 @@ pub enum Bypass {
     ReadWriteUser,
     /// The client wants its reads answered by the primary.
     SentToPrimary,
+    /// A rule of the operator's says so.
+    Rule,
     /// The transaction has written: it sees what nobody else does.
     WroteInBlock,
     /// The batch has a form the cache does not answer (row limits, several statements).
@@ -58,6 +60,7 @@ impl Bypass {
             Self::Pinned => "pinned",
             Self::ReadWriteUser => "read_write_user",
             Self::SentToPrimary => "sent_to_primary",
+            Self::Rule => "rule",
             Self::WroteInBlock => "wrote_in_block",
             Self::BatchShape => "batch_shape",
             Self::EntryTooLarge => "entry_too_large",

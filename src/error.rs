@@ -3,6 +3,7 @@
 //! An upstream's own `ErrorResponse` is not here: it reaches the client byte for byte.
 
 mod limit;
+mod rule;
 mod writer;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::wire::frame::FrameError;
 use crate::wire::frontend::BodyError;
 
 pub use self::limit::SessionLimit;
+pub use self::rule::RuleError;
 pub use self::writer::WriterError;
 
 /// What went wrong in a session.
@@ -109,6 +111,8 @@ pub enum GatewayError {
     ClientLost(io::ErrorKind),
     /// A setting of the gateway's own, or what only users who may write can ask for.
     Writer(WriterError),
+    /// What the operator's rules do not let it do.
+    Rule(Box<RuleError>),
 }
 
 /// Who has to do something about an error.
@@ -185,6 +189,7 @@ impl GatewayError {
             Self::StartupSetting(_) => (SqlState::INSUFFICIENT_PRIVILEGE, Fatal, Client),
             Self::ClientLost(_) => (SqlState::CONNECTION_FAILURE, Fatal, Client),
             Self::Writer(error) => (error.sqlstate(), Error, Client),
+            Self::Rule(error) => (error.sqlstate(), Error, Client),
         };
         Profile { sqlstate, severity, fault }
     }
@@ -225,6 +230,7 @@ impl GatewayError {
             Self::StartupSetting(_) => "startup_setting",
             Self::ClientLost(_) => "client_lost",
             Self::Writer(error) => error.label(),
+            Self::Rule(error) => error.label(),
         }
     }
 
@@ -245,6 +251,9 @@ impl GatewayError {
         if let Self::Refused(refusal) = self {
             refusal.detail().unwrap_or_default().clone_into(&mut reply.detail);
             reply.position = refusal.position().unwrap_or_default();
+        }
+        if let Self::Rule(error) = self {
+            reply.detail = error.detail();
         }
         reply.with_hint(self.hint())
     }
@@ -329,12 +338,8 @@ impl fmt::Display for GatewayError {
             Self::PreparedFull { bytes_max } => {
                 write!(f, "prepared statements of all sessions exceed {bytes_max} bytes")
             }
-            Self::UnknownShow(name) => {
-                write!(f, "unrecognized configuration parameter \"pgsluice.{name}\"")
-            }
-            Self::UnknownConsoleShow(name) => {
-                write!(f, "unrecognized configuration parameter \"{name}\"")
-            }
+            Self::UnknownShow(name) => unrecognized(f, "pgsluice.", name),
+            Self::UnknownConsoleShow(name) => unrecognized(f, "", name),
             Self::ConsoleOnlyShows => f.write_str("the admin console answers SHOW alone"),
             Self::ConsoleDenied(name) => write!(f, "permission denied for database \"{name}\""),
             Self::ConsoleFull { names_max } => {
@@ -365,8 +370,13 @@ impl fmt::Display for GatewayError {
             }
             Self::ClientLost(kind) => write!(f, "the client is gone: {kind}"),
             Self::Writer(error) => error.fmt(f),
+            Self::Rule(error) => error.fmt(f),
         }
     }
+}
+
+fn unrecognized(f: &mut fmt::Formatter<'_>, prefix: &str, name: &str) -> fmt::Result {
+    write!(f, "unrecognized configuration parameter \"{prefix}{name}\"")
 }
 
 impl std::error::Error for GatewayError {}

@@ -7,6 +7,8 @@
 pub struct SqlState([u8; 5]);
 
 impl SqlState {
+    /// `01000`: a warning.
+    pub const WARNING: Self = Self::new("01000");
     /// `25006`: a write where only reads are permitted.
     pub const READ_ONLY_SQL_TRANSACTION: Self = Self::new("25006");
     /// `25P02`: the transaction block has failed; only its end is accepted.

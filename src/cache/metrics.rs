@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::bypass::Bypass;
 
 /// Every reason to go past the cache, in the order that [`Stats::bypasses`] has.
-pub const REASONS: [Bypass; 17] = [
+pub const REASONS: [Bypass; 18] = [
     Bypass::NotAQuery,
     Bypass::VolatileFunction,
     Bypass::ClockFunction,
@@ -18,6 +18,7 @@ pub const REASONS: [Bypass; 17] = [
     Bypass::Pinned,
     Bypass::ReadWriteUser,
     Bypass::SentToPrimary,
+    Bypass::Rule,
     Bypass::WroteInBlock,
     Bypass::BatchShape,
     Bypass::EntryTooLarge,
@@ -130,11 +131,12 @@ const fn place(reason: Bypass) -> usize {
         Bypass::Pinned => 9,
         Bypass::ReadWriteUser => 10,
         Bypass::SentToPrimary => 11,
-        Bypass::WroteInBlock => 12,
-        Bypass::BatchShape => 13,
-        Bypass::EntryTooLarge => 14,
-        Bypass::NotComplete => 15,
-        Bypass::Off => 16,
+        Bypass::Rule => 12,
+        Bypass::WroteInBlock => 13,
+        Bypass::BatchShape => 14,
+        Bypass::EntryTooLarge => 15,
+        Bypass::NotComplete => 16,
+        Bypass::Off => 17,
     }
 }
 

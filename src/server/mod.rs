@@ -112,7 +112,10 @@ pub async fn run(
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => on_ended(ended),
             _ = period.tick() => gateway.shared.on_period(),
             _ = upkeep.tick() => gateway.shared.upstreams.close_expired(),
-            _ = hang_up.recv() => gateway.reloadable.reload(&settings.auth),
+            _ = hang_up.recv() => {
+                gateway.reloadable.reload(&settings.auth);
+                rules::reload(&gateway.shared.rules, &settings.server);
+            }
             () = &mut shutdown => break,
         }
     }
@@ -197,6 +200,7 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
         greetings: Greetings::default(),
         ticks: Floors::default(),
         epochs: Epochs::default(),
+        rules: rules::begin(&settings.server)?,
         stats: Stats::new(settings.session.statements_max),
         about: About {
             writers: settings.auth.writers.clone(),

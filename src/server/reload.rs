@@ -1,4 +1,4 @@
-//! What SIGHUP reads again: the certificate and the users.
+//! What SIGHUP reads again: the certificate, the users. [`super::rules`] has the rules.
 
 use std::io;
 use std::sync::Arc;

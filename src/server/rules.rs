@@ -4,7 +4,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use tracing::{error, info};
+
+use super::ServeError;
+use super::config::ServerConfig;
 use crate::rules::{FILE_BYTES_MAX, Problem, RuleSet};
+use crate::session::ruling::Rules;
 
 /// Reads the rules file at `path`, to follow `old`; without a path there are no rules.
 ///
@@ -14,6 +19,36 @@ pub fn load(path: Option<&Path>, old: &RuleSet) -> Result<RuleSet, Vec<Problem>>
     let Some(path) = path else { return Ok(RuleSet::empty()) };
     let text = text_of(path).map_err(|problem| vec![problem])?;
     RuleSet::compile_over(&text, old)
+}
+
+/// The rules to begin with.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn begin(config: &ServerConfig) -> Result<Rules, ServeError> {
+    let set = load(config.rules_file.as_deref(), &RuleSet::empty());
+    set.map(Rules::new).map_err(|problems| {
+        let lines = problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        ServeError::Identity(format!("RULES_FILE: {}", lines.join("; ")))
+    })
+}
+
+/// Reads the rules again. Statements decided on before that go on under the old ones, which stay
+/// when the file cannot be used; rules that keep their name go on counting.
+pub fn reload(rules: &Rules, config: &ServerConfig) {
+    let Some(path) = config.rules_file.as_deref() else { return };
+    let read = load(Some(path), &rules.set());
+    match read {
+        Ok(set) => {
+            info!(rules = set.rules().len(), "rules read again");
+            rules.replace(set);
+        }
+        Err(problems) => {
+            for problem in problems {
+                error!(%problem, file = %path.display(), "rules not read again: the old ones stay");
+            }
+        }
+    }
 }
 
 /// The text of a file, one byte more than is accepted if it is too long.

@@ -8,6 +8,7 @@ use super::cached::{NO_ARGUMENTS_AS_TEXT, Sought, describe_if_not_asked};
 use super::late::{deallocate_tag, own_reply};
 use super::plan::{Plan, is_one_on_its_face};
 use super::portals::Parameter;
+use super::ruling::Stated;
 use super::state::Block;
 use super::{Phase, Session, show};
 use crate::bypass::Bypass;
@@ -44,6 +45,12 @@ impl Session {
 
     /// Answers a simple query of one statement.
     pub(super) async fn one(&mut self, read: &ReadStatement) -> Result<(), GatewayError> {
+        if let Err(error) = self.rule_one(read).await {
+            return Box::pin(self.refuse(error)).await;
+        }
+        if self.state.is_writer() {
+            self.on_run_asked(&read.clone().into());
+        }
         let plan = self.decide(read, &[], false);
         match self.answer_locally(&plan) {
             Ok(None) => {}
@@ -115,6 +122,9 @@ impl Session {
             if let Err(refusal) = self.check_names(read).await {
                 return Box::pin(self.refuse(GatewayError::Refused(refusal))).await;
             }
+        }
+        if let Err(error) = self.rule(reads.iter().copied().map(Stated::from)).await {
+            return Box::pin(self.refuse(error)).await;
         }
         for read in reads {
             // Nothing is decided ahead of what comes before it: the block may have failed by then.

@@ -16,6 +16,7 @@
 //! | `translate`, `parsing`, `answer` | messages into actions | no: it may wait for the catalog |
 //! | `cached`, `tee` | replies from the cache, and for it | no |
 //! | `stale`, [`described`] | prepared statements whose result has changed; what they return | no |
+//! | [`ruling`] | what the operator's rules say of a statement, and that it is done | no |
 //! | `writes`, [`left`] | what users who may write can run; what that leaves | no, yes |
 //! | [`route`], [`freshness`] | where it goes; what it must reflect | yes |
 //! | `running`, `relay`, `settling` | an exchange, its bytes, what replies mean | no |
@@ -54,6 +55,7 @@ mod preparing;
 mod relay;
 pub mod restore;
 pub mod route;
+pub mod ruling;
 pub mod runnable;
 mod running;
 pub mod seen;
@@ -85,6 +87,7 @@ use self::freshness::Freshness;
 use self::ledger::Ledger;
 use self::portals::Portals;
 use self::prepared::Prepared;
+use self::ruling::Ruled;
 use self::stale::Staleness;
 use self::state::{Block, State};
 use self::tee::Tee;
@@ -137,6 +140,8 @@ pub struct Session {
     freshness: Freshness,
     /// The COPY that takes rows of the client.
     copying: Option<Copying>,
+    /// What rules say of the exchange under way.
+    ruled: Option<Box<Ruled>>,
 }
 
 /// Where the session is in the extended protocol.
@@ -198,6 +203,7 @@ impl Session {
                 tag => return Err(GatewayError::UnexpectedMessage(tag)),
             }
             self.release_if_idle().await;
+            self.end_ruling();
             self.show();
             if !self.client.has_message() {
                 self.client.flush().await?;

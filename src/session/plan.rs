@@ -86,6 +86,8 @@ pub struct View {
     pub caches_for_writers: bool,
     /// Whether the client wants it answered by the primary.
     pub is_sent_to_primary: bool,
+    /// Whether a rule keeps it from the cache.
+    pub is_ruled_uncached: bool,
 }
 
 /// Who knows a prepared statement of some name.
@@ -162,6 +164,7 @@ fn bypass(read: &ReadStatement, state: &State, view: View) -> Option<Bypass> {
     match read.bypass() {
         Some(bypass) => Some(bypass),
         None if state.is_writer() && !view.caches_for_writers => Some(Bypass::ReadWriteUser),
+        None if view.is_ruled_uncached => Some(Bypass::Rule),
         None if view.is_sent_to_primary => Some(Bypass::SentToPrimary),
         // What it has written nobody else may be given, and it must be given that itself.
         None if state.has_written() => Some(Bypass::WroteInBlock),
@@ -237,6 +240,7 @@ mod tests {
             caches_clock_functions: true,
             caches_for_writers: true,
             is_sent_to_primary: false,
+            is_ruled_uncached: false,
         };
         let knower = |name: &str| match name {
             "mine" => Knower::Gateway,
@@ -325,6 +329,7 @@ mod tests {
             caches_clock_functions: true,
             caches_for_writers: true,
             is_sent_to_primary: false,
+            is_ruled_uncached: false,
         };
         let mut carried = Settings::default();
         let effects = [

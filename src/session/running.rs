@@ -68,7 +68,8 @@ impl Session {
         actions: &[Action],
         start: usize,
     ) -> Result<(), GatewayError> {
-        let wanted = route::wanted(actions, self.freshness.route());
+        let asked = || route::wanted(actions, self.freshness.route());
+        let wanted = self.ruled_route().unwrap_or_else(asked);
         let site = route::site(&self.state, actions, wanted);
         self.acquire(site, wanted).await?;
         self.on_exchanging();

@@ -11,6 +11,7 @@ use super::about::About;
 use super::config::SessionConfig;
 use super::control::Registry;
 use super::interner::Interner;
+use super::ruling::Rules;
 use super::stats::{Stats, Totals};
 use crate::cache::{Cache, Epochs, ReadAt};
 use crate::freshness::floors::Floors;
@@ -52,6 +53,8 @@ pub struct Shared {
     pub ticks: Floors,
     /// How often tables were written.
     pub epochs: Epochs,
+    /// The operator's rules.
+    pub rules: Rules,
     /// What is counted of all sessions.
     pub stats: Stats,
     /// What the operator configured, for those who ask.

@@ -93,6 +93,7 @@ impl Session {
             watch: Watch::default(),
             freshness,
             copying: None,
+            ruled: None,
             shared,
         });
         let outcome = match (startup, database == session.shared.database) {

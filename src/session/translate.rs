@@ -15,6 +15,7 @@ use super::ledger::{Named, Pass};
 use super::plan::{self, Knower, Plan, View};
 use super::portals::Portal;
 use super::route;
+use super::ruling::Stated;
 use super::runnable::Runnable;
 use super::state::Block;
 use super::{Phase, Session};
@@ -98,6 +99,7 @@ impl Session {
             }
             b'E' => {
                 let execute = frontend::execute(&frame.body).map_err(bad)?;
+                self.rule_execution(&execute, &translated.actions).await?;
                 self.on_execute(execute, translated)?;
             }
             _ => {
@@ -112,6 +114,25 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Decides on what is executed; in a failed block PostgreSQL refuses all but its end.
+    async fn rule_execution(
+        &mut self,
+        execute: &Execute,
+        before: &[Action],
+    ) -> Result<(), GatewayError> {
+        if !self.shared.rules.is_active() || self.block_has_failed(before) {
+            return Ok(());
+        }
+        let stated = match self.portals.find(&execute.portal) {
+            None => Stated::Unknown { may_write: self.state.is_writer() },
+            Some(portal) => match &portal.statement.runnable {
+                Some(runnable) => Stated::Text(runnable.clone()),
+                None => return Ok(()),
+            },
+        };
+        self.rule([stated]).await
     }
 
     /// Whether the block has failed, and nothing `before` in the batch brings it to an end.
@@ -270,8 +291,12 @@ impl Session {
                 }),
             caches_clock_functions: self.shared.cache.caches_clock_functions(),
             caches_for_writers: self.shared.config.caches_for_writers,
-            is_sent_to_primary: route::hint(read.text()).unwrap_or(self.freshness.route())
+            is_sent_to_primary: self
+                .ruled_route()
+                .or_else(|| route::hint(read.text()))
+                .unwrap_or(self.freshness.route())
                 == RouteOverride::Primary,
+            is_ruled_uncached: self.is_ruled_uncached(),
         };
         let is_sql_prepared = |name: &str| {
             self.state.is_sql_prepared(name)

@@ -11,6 +11,7 @@ use super::block::Block;
 use super::effect::Effect;
 use super::plan::{FORWARD, SCRIPT};
 use super::portals::{Parameter, Portal};
+use super::ruling::Stated;
 use super::runnable::Runnable;
 use super::translate::Translated;
 use crate::bypass::Bypass;
@@ -42,10 +43,7 @@ impl Session {
             Classified::One(Statement::Read(read)) if !self.is_unsynced => {
                 match self.runnable_of(read).await {
                     Runnable::Read(read) => match self.check_sequences(&read.clone().into()) {
-                        Ok(()) => {
-                            self.on_run_asked(&read.clone().into());
-                            self.one(&read).await
-                        }
+                        Ok(()) => self.one(&read).await,
                         Err(error) => Box::pin(self.refuse(error)).await,
                     },
                     unproven @ Runnable::Unproven(_) => {
@@ -151,6 +149,10 @@ impl Session {
         if statements.iter().any(is_own) {
             return self.refuse(GatewayError::Writer(WriterError::OwnCommandAmid)).await;
         }
+        let stated = statements.iter().cloned().map(Stated::Text);
+        if let Err(error) = self.rule(stated).await {
+            return self.refuse(error).await;
+        }
         let mut effects = Vec::with_capacity(statements.len());
         let mut is_readable = true;
         for runnable in statements {
@@ -180,6 +182,9 @@ impl Session {
     pub(super) async fn call(&mut self, body: &Bytes) -> Result<(), GatewayError> {
         if matches!(self.state.block(), Block::DeferredFailed(_)) {
             return self.refuse(GatewayError::InFailedBlock).await;
+        }
+        if let Err(error) = self.rule([Stated::Unknown { may_write: true }]).await {
+            return self.refuse(error).await;
         }
         self.state.on_write_asked(&Written::Unknown, 0);
         self.on_unknown_execute();

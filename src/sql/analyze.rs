@@ -85,6 +85,7 @@ struct Facts {
     bypass: Option<Bypass>,
     calls: Calls,
     tables: Vec<TableName>,
+    knows_tables: bool,
     fingerprint: Arc<Fingerprint>,
 }
 
@@ -173,6 +174,12 @@ impl ReadStatement {
     #[must_use]
     pub fn tables(&self) -> &[TableName] {
         &self.facts.tables
+    }
+
+    /// The same; `None` where it may name others.
+    #[must_use]
+    pub fn known_tables(&self) -> Option<&[TableName]> {
+        self.facts.knows_tables.then_some(&self.facts.tables)
     }
 
     /// Its identity without constants.
@@ -361,8 +368,14 @@ fn facts(tokens: &Tokens<'_>, text: &[u8]) -> Result<Facts, Refusal> {
         Kind::Query => stronger(calls.bypass, tree),
         _ => Some(Bypass::NotAQuery),
     };
+    let knows_tables = inspection.is_some() || names_no_table(&kind, has_query);
     let tables = inspection.map(|inspection| inspection.tables).unwrap_or_default();
-    Ok(Facts { kind, bypass, calls, tables, fingerprint: Fingerprint::new(tokens).into() })
+    Ok(Facts { kind, bypass, calls, tables, knows_tables, fingerprint: Fingerprint::new(tokens).into() })
+}
+
+/// Whether no table stands in a statement that no tree was made of.
+const fn names_no_table(kind: &Kind, has_query: bool) -> bool {
+    !has_query && !matches!(kind, Kind::CopyOut | Kind::LockShare)
 }
 
 /// What `facts` takes, in bytes, roughly.

@@ -17,6 +17,7 @@ const LONGER: &[(&str, usize, &str)] =
 const EXPLAINED: &[(&str, &str)] = &[
     ("src/bypass.rs", "docs/operations.md"),
     ("src/error.rs", "docs/operations.md"),
+    ("src/error/rule.rs", "docs/operations.md"),
     ("src/error/writer.rs", "docs/operations.md"),
     ("src/session/pins.rs", "docs/operations.md"),
     ("src/sql/refusal.rs", "docs/operations.md"),

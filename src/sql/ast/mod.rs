@@ -40,6 +40,8 @@ pub struct Inspection {
     /// The statement's verb, for messages: `SELECT`, `INSERT`, `CREATE`; for a read with a write
     /// inside, the verb of that.
     pub verb: &'static str,
+    /// An UPDATE or a DELETE in it has no WHERE.
+    pub is_without_where: bool,
 }
 
 /// Reads the one statement in `text`.
@@ -117,7 +119,9 @@ fn inspect_statement(statement: &Statement, verb: &'static str) -> Option<Inspec
         None | Some("") => verb,
         Some(write) => write,
     };
-    Some(Inspection { is_read: write.is_none(), tables: walk.tables, bypass, verb })
+    let is_without_where = walk.is_without_where && !plans_only(statement);
+    let (is_read, tables) = (write.is_none(), walk.tables);
+    Some(Inspection { is_read, tables, bypass, verb, is_without_where })
 }
 
 fn plans_only(statement: &Statement) -> bool {

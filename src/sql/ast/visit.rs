@@ -16,6 +16,8 @@ pub(super) struct Walk {
     pub(super) tables: Vec<TableName>,
     /// The first verb that is not a read.
     pub(super) write: Option<&'static str>,
+    /// Some UPDATE or DELETE has no WHERE.
+    pub(super) is_without_where: bool,
     scopes: Vec<Scope>,
     is_function: bool,
 }
@@ -37,6 +39,11 @@ impl Visitor for Walk {
         if let Statement::Copy { source: CopySource::Table { table_name, .. }, .. } = statement {
             self.add(table_name)?;
         }
+        self.is_without_where |= match statement {
+            Statement::Update(update) => update.selection.is_none(),
+            Statement::Delete(delete) => delete.selection.is_none(),
+            _ => false,
+        };
         if self.write.is_none() {
             self.write = written_by(statement);
         }

@@ -1,9 +1,10 @@
 //! What is known of one statement that was not proven a read.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::effects::{BlockControl, Class, SessionEffect, Written};
 use super::temporary::{Made, by_create, by_into};
+use super::tree::Tree;
 use super::{functions, settings, tables, transaction, verbs};
 use crate::sql::analyze::ReadStatement;
 use crate::sql::calls::{Call, is_object_type, tells_time};
@@ -28,6 +29,7 @@ pub(super) struct Facts {
     pub(super) runs_alone: bool,
     pub(super) has_moving_constant: bool,
     pub(super) why: Option<Refusal>,
+    tree: OnceLock<Tree>,
 }
 
 /// Works out what the statement of `tokens` does, which is no read because of `why`.
@@ -49,6 +51,7 @@ pub(super) fn facts(tokens: &Tokens<'_>, why: &Refusal) -> Result<Facts, Refusal
         runs_alone: runs_alone(tokens),
         has_moving_constant: has_moving_constant(tokens),
         why: Some(why.clone()),
+        tree: OnceLock::new(),
     };
     if matches!(why, Refusal::Syntax(_) | Refusal::ObscureName) {
         facts.written = Written::Unknown;
@@ -98,6 +101,7 @@ impl Facts {
             runs_alone: false,
             has_moving_constant: true,
             why: None,
+            tree: OnceLock::new(),
         }
     }
 
@@ -118,7 +122,13 @@ impl Facts {
             runs_alone: false,
             has_moving_constant: read.has_moving_constant(),
             why: None,
+            tree: OnceLock::from(Tree::of_read(read)),
         }
+    }
+
+    /// What the syntax tree of the statement, whose text this is, says.
+    pub(super) fn tree(&self, text: &[u8]) -> &Tree {
+        self.tree.get_or_init(|| Tree::of(text, self))
     }
 
     /// What this takes, in bytes, roughly.

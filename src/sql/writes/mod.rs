@@ -19,6 +19,7 @@ mod settings;
 mod tables;
 mod temporary;
 mod transaction;
+mod tree;
 mod verbs;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use self::effects::{BlockControl, Class, Runs, SessionEffect, Site, Written};
 use self::facts::Facts;
 use super::analyze::{Analysis, Analyzer, ReadStatement, Script};
+use super::ast::TableName;
 use super::calls::Call;
 use super::fingerprint::Fingerprint;
 use super::kind::SettingChange;
@@ -297,6 +299,12 @@ impl Statement {
 }
 
 impl ReadStatement {
+    /// Its class, which rules name.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        reads::class(self.kind())
+    }
+
     /// Where it may run.
     #[must_use]
     pub fn site(&self) -> Site {
@@ -305,6 +313,26 @@ impl ReadStatement {
 }
 
 impl UnprovenStatement {
+    /// Its class, which rules name.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.facts.class
+    }
+
+    /// Every table that it names, read or written; `None` when that is not known.
+    ///
+    /// The first who asks has the statement parsed; it is remembered with the statement.
+    #[must_use]
+    pub fn tables(&self) -> Option<&[TableName]> {
+        self.facts.tree(&self.text).tables.as_deref()
+    }
+
+    /// Whether some UPDATE or DELETE in it has no WHERE. Remembered, as [`Self::tables`] is.
+    #[must_use]
+    pub fn is_without_where(&self) -> bool {
+        self.facts.tree(&self.text).is_without_where
+    }
+
     /// A proven read that the database's catalog does not clear: it calls a function of the
     /// database's own that may do anything.
     #[must_use]

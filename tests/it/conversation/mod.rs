@@ -10,4 +10,5 @@ mod pipelines;
 mod pooling;
 mod refusals;
 mod relaying;
+mod ruling;
 mod settings;

@@ -14,6 +14,7 @@ use pgsluice::session::client::Socket;
 use pgsluice::session::config::SessionConfig;
 use pgsluice::session::control::Registry;
 use pgsluice::session::interner::Interner;
+use pgsluice::session::ruling::Rules;
 use pgsluice::session::seen::Who;
 use pgsluice::session::shared::Greetings;
 use pgsluice::session::startup::Arrival;
@@ -293,6 +294,7 @@ fn share(limits: &Limits, dialled: mpsc::Sender<DuplexStream>) -> Shared {
         greetings,
         ticks: Floors::default(),
         epochs: Epochs::default(),
+        rules: Rules::default(),
         stats: stats::Stats::default(),
         about: About::default(),
     }

@@ -1,0 +1,199 @@
+//! The operator's rules on their way into force: each statement is decided on once, before
+//! anything of its exchange runs.
+//!
+//! ```text
+//!   statement ─► judge ─► Ruling ─► warn ─► refuse, or ─► what the exchange must heed
+//!                  │
+//!                  └► counters
+//! ```
+
+mod current;
+mod stated;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::BytesMut;
+
+pub use self::current::Rules;
+use self::stated::Sender;
+pub(super) use self::stated::Stated;
+use super::Session;
+use super::control::Control;
+use super::freshness::RouteOverride;
+use super::ledger::Owed;
+use super::shared::Shared;
+use super::state::Block;
+use crate::error::{GatewayError, RuleError};
+use crate::rules::{CacheFor, Decision, Route, RuleSet, TimeOfDay, Verdict};
+use crate::session::runnable::Runnable;
+use crate::sql::analyze::ReadStatement;
+use crate::sql::kind::{GatewayCommand, Kind};
+use crate::sqlstate::SqlState;
+use crate::wire::error_response::{ErrorReply, Severity};
+
+/// What the rules say of a statement, and which rules.
+#[derive(Debug)]
+struct Ruling {
+    set: Arc<RuleSet>,
+    decision: Decision,
+}
+
+/// What the rules say of the exchange under way.
+#[derive(Debug, Default)]
+pub(super) struct Ruled {
+    route: Option<Route>,
+    cache: Option<CacheFor>,
+}
+
+impl Session {
+    /// Decides on the only statement of a simple query.
+    ///
+    /// # Errors
+    /// When it may not run.
+    pub(super) async fn rule_one(&mut self, read: &ReadStatement) -> Result<(), GatewayError> {
+        // What runs in a failed block is its end; PostgreSQL refuses all else.
+        let has_failed = matches!(self.state.block(), Block::Failed | Block::DeferredFailed(_));
+        if has_failed || !self.shared.rules.is_active() {
+            return Ok(());
+        }
+        Box::pin(self.rule_on(vec![Stated::from(read)])).await
+    }
+
+    /// Decides on statements that run together, or not at all.
+    ///
+    /// # Errors
+    /// When one of them may not run.
+    pub(super) async fn rule(
+        &mut self,
+        stated: impl IntoIterator<Item = Stated>,
+    ) -> Result<(), GatewayError> {
+        if !self.shared.rules.is_active() {
+            return Ok(());
+        }
+        let stated = stated.into_iter().collect();
+        Box::pin(self.rule_on(stated)).await
+    }
+
+    async fn rule_on(&mut self, stated: Vec<Stated>) -> Result<(), GatewayError> {
+        let mut rulings = Vec::with_capacity(stated.len());
+        for stated in stated {
+            if !self.is_above_rules(&stated) {
+                rulings.push(self.judge(stated).await?);
+            }
+        }
+        for ruling in &rulings {
+            self.warn(&ruling.decision);
+        }
+        if let Some(error) = rulings.iter().find_map(Ruling::denial) {
+            return Err(error);
+        }
+        for ruling in &rulings {
+            self.heed(ruling);
+        }
+        Ok(())
+    }
+
+    /// Whether no rule is asked: an admin must be able to look at them whatever they say.
+    fn is_above_rules(&self, stated: &Stated) -> bool {
+        matches!(stated, Stated::Text(Runnable::Read(read))
+            if matches!(read.kind(), Kind::Gateway(GatewayCommand::Show(_))))
+            && self.shared.about.is_admin(&self.control.seen.who.user)
+    }
+
+    /// What the rules say of a statement; counted. A long one is decided on beside the event
+    /// loop.
+    async fn judge(&self, stated: Stated) -> Result<Ruling, GatewayError> {
+        let set = self.shared.rules.set();
+        let application = self.freshness.application();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now_s = now.as_secs();
+        let time = TimeOfDay::from_unix_seconds(now_s);
+        let decision = if stated.is_laborious(set.needs()) {
+            let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.control));
+            let own = Arc::clone(&set);
+            let deciding = tokio::task::spawn_blocking(move || {
+                let sender = sender(&shared, &control, &application);
+                own.decide(&sender.facts(&stated), time)
+            });
+            // The task ends without a decision only when it panics: then nothing is allowed.
+            deciding.await.map_err(|_| GatewayError::Rule(Box::new(RuleError::Undecided)))?
+        } else {
+            let sender = sender(&self.shared, &self.control, &application);
+            set.decide(&sender.facts(&stated), time)
+        };
+        set.count(&decision, now_s);
+        Ok(Ruling { set, decision })
+    }
+
+    /// Tells the client what rules have to say, ahead of the exchange's reply.
+    fn warn(&mut self, decision: &Decision) {
+        let mut told = BytesMut::new();
+        for message in decision.warnings() {
+            ErrorReply::new(Severity::Warning, SqlState::WARNING, message).put(&mut told);
+        }
+        if told.is_empty() {
+            return;
+        }
+        match self.ledger.is_settled() {
+            // What is told stays told, whatever becomes of the reply behind it.
+            true => {
+                self.client.out.extend_from_slice(&told);
+                self.mark = self.client.out.len();
+            }
+            false => self.ledger.owe(Owed::Invent(told.freeze())),
+        }
+    }
+
+    /// Keeps what the exchange must heed.
+    fn heed(&mut self, ruling: &Ruling) {
+        let Decision { effects, .. } = &ruling.decision;
+        if effects.is_empty() {
+            return;
+        }
+        let ruled = self.ruled.get_or_insert_default();
+        ruled.route = match (ruled.route, ruling.decision.route()) {
+            // An exchange goes to one place: what must be on the primary decides.
+            (Some(Route::Primary), _) => Some(Route::Primary),
+            (before, None) => before,
+            (_, route) => route,
+        };
+        ruled.cache = ruling.decision.cache().or(ruled.cache);
+    }
+
+    /// Where rules say that the exchange goes.
+    pub(super) fn ruled_route(&self) -> Option<RouteOverride> {
+        let route = self.ruled.as_ref().and_then(|ruled| ruled.route)?;
+        Some(match route {
+            Route::Primary => RouteOverride::Primary,
+            Route::Replica => RouteOverride::Replica,
+        })
+    }
+
+    /// Whether rules keep the exchange from the cache.
+    pub(super) fn is_ruled_uncached(&self) -> bool {
+        self.ruled.as_ref().is_some_and(|ruled| ruled.cache == Some(CacheFor::Never))
+    }
+
+    /// Forgets what was ruled once the exchange is over.
+    pub(super) fn end_ruling(&mut self) {
+        if self.ruled.is_some() && !self.is_unsynced && self.ledger.is_settled() {
+            self.ruled = None;
+        }
+    }
+}
+
+fn sender<'a>(shared: &'a Shared, control: &'a Control, application: &'a str) -> Sender<'a> {
+    Sender { who: &control.seen.who, application, database: &shared.database }
+}
+
+impl Ruling {
+    /// Why the statement may not run, if it may not.
+    fn denial(&self) -> Option<GatewayError> {
+        let Verdict::Deny { rule, denial } = &self.decision.verdict else { return None };
+        let rule = rule.and_then(|place| self.set.rules().get(place));
+        let rule = rule.map(|rule| rule.name().to_owned());
+        let denied = RuleError::Denied { rule, denial: denial.clone() };
+        Some(GatewayError::Rule(Box::new(denied)))
+    }
+}
