@@ -291,6 +291,7 @@ impl GatewayError {
             }
             Self::ConsoleFull { .. } => "Close some.".to_owned(),
             Self::Writer(error) => error.hint(),
+            Self::Rule(error) => error.hint(),
             Self::TooManySessions(SessionLimit::All(_)) => "Raise CLIENT_SESSIONS_MAX.".to_owned(),
             Self::TooManySessions(SessionLimit::User(_)) => {
                 "Raise CLIENT_SESSIONS_PER_USER_MAX.".to_owned()

@@ -15,6 +15,22 @@ pub enum RuleError {
         /// Its error.
         denial: Denial,
     },
+    /// Others run that it would have to wait for, for longer than it may.
+    TooMany {
+        /// The rule that says so.
+        rule: String,
+        /// What the rule has to say.
+        message: String,
+        /// When it may run, in milliseconds, where that is known.
+        retry_ms: Option<u64>,
+    },
+    /// It returned more than it may.
+    ResultTooLarge {
+        /// The rule that says so.
+        rule: String,
+        /// What the rule has to say.
+        message: String,
+    },
     /// Deciding on it failed.
     Undecided,
 }
@@ -25,6 +41,8 @@ impl RuleError {
     pub const fn sqlstate(&self) -> SqlState {
         match self {
             Self::Denied { denial, .. } => denial.sqlstate,
+            Self::TooMany { .. } => SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+            Self::ResultTooLarge { .. } => SqlState::PROGRAM_LIMIT_EXCEEDED,
             Self::Undecided => SqlState::INTERNAL_ERROR,
         }
     }
@@ -34,6 +52,8 @@ impl RuleError {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Denied { .. } => "denied_by_rule",
+            Self::TooMany { .. } => "limited_by_rule",
+            Self::ResultTooLarge { .. } => "result_too_large",
             Self::Undecided => "undecided_by_rules",
         }
     }
@@ -42,11 +62,23 @@ impl RuleError {
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
-            Self::Denied { rule: Some(rule), .. } => format!("Rule \"{rule}\" says so."),
+            Self::Denied { rule: Some(rule), .. }
+            | Self::TooMany { rule, .. }
+            | Self::ResultTooLarge { rule, .. } => format!("Rule \"{rule}\" says so."),
             Self::Denied { rule: None, .. } => {
                 "No rule allows it, and default_action is deny.".to_owned()
             }
             Self::Undecided => String::new(),
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::TooMany { retry_ms: Some(ms), .. } => format!("Try again in {ms} ms."),
+            Self::TooMany { retry_ms: None, .. } => "Try again once others are done.".to_owned(),
+            Self::Denied { .. } | Self::ResultTooLarge { .. } | Self::Undecided => String::new(),
         }
     }
 }
@@ -55,6 +87,9 @@ impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied { denial, .. } => f.write_str(&denial.message),
+            Self::TooMany { message, .. } | Self::ResultTooLarge { message, .. } => {
+                f.write_str(message)
+            }
             Self::Undecided => f.write_str("the rules could not be applied"),
         }
     }

@@ -148,6 +148,17 @@ impl Action {
         matches!(self, Self::Sync | Self::Query(_) | Self::Script(_) | Self::Call(_))
     }
 
+    /// How many replies of statements the ledger owes for it.
+    #[must_use]
+    pub fn statements(&self) -> usize {
+        match self {
+            Self::Execute { .. } | Self::Late { .. } | Self::Simple { .. } | Self::Query(_) => 1,
+            Self::Script(Script { effects, .. }) => effects.as_ref().map_or(1, Vec::len),
+            Self::Call(_) => 1,
+            _ => 0,
+        }
+    }
+
     /// Whether it makes use of a statement that was parsed before it.
     #[must_use]
     pub const fn is_bind(&self) -> bool {

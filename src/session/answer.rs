@@ -60,16 +60,18 @@ impl Session {
             }
             Err(error) => return Box::pin(self.refuse(error)).await,
         }
+        self.limit(&[]);
         let flight = match plan {
             Plan::Fail(error) => return Box::pin(self.refuse(error)).await,
             Plan::Cached => match self.seek(read, NO_TYPES, NO_ARGUMENTS).await? {
-                Sought::Entry(entry) => {
+                Sought::Entry(entry) if self.may_serve(&entry.rows) => {
                     self.state.on_hit();
                     self.client.out.extend_from_slice(entry.whole());
                     backend::put_ready(&mut self.client.out, self.state.block().status());
                     self.on_cache_told();
                     return Ok(());
                 }
+                Sought::Entry(_) => None,
                 Sought::Run(flight) => flight,
             },
             Plan::Forward(bypass) => {
@@ -130,12 +132,14 @@ impl Session {
             // Nothing is decided ahead of what comes before it: the block may have failed by then.
             let plan = self.decide(read, &actions, true);
             if let Plan::Deallocate(name) = &plan {
+                self.limit_nothing();
                 self.deallocate_in_turn(name.as_deref(), &mut actions);
                 continue;
             }
             match self.answer_locally(&plan) {
                 Ok(None) => {}
                 Ok(Some(told)) => {
+                    self.limit_nothing();
                     actions.push(Action::Invent(own_reply(read, &told)));
                     continue;
                 }
@@ -158,6 +162,7 @@ impl Session {
                 break;
             }
             self.on_effect_asked(|| read.clone().into(), effect.as_deref());
+            self.limit(&actions);
             let shift = characters_before(text, read);
             actions.push(Action::Simple { read: read.clone(), held: None, effect, shift });
         }
@@ -219,7 +224,9 @@ impl Session {
             arguments => arguments,
         };
         match self.seek(read, &portal.statement.types, arguments).await? {
-            Sought::Entry(entry) if self.may_be_told(&translated.actions, &entry) => {
+            Sought::Entry(entry)
+                if self.may_be_told(&translated.actions, &entry) && self.may_serve(&entry.rows) =>
+            {
                 self.state.on_hit();
                 self.tell_entry(&translated.actions, &entry);
                 self.on_cache_told();

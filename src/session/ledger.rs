@@ -64,6 +64,11 @@ pub enum Named {
 }
 
 impl Owed {
+    /// Whether it is what a statement of the client's returns.
+    const fn is_statement(&self) -> bool {
+        matches!(self, Self::Execute(_) | Self::Query(_) | Self::Text | Self::Call)
+    }
+
     /// Whether the gateway itself owes it, and no upstream.
     const fn is_own(&self) -> bool {
         matches!(self, Self::Invent(_) | Self::Confirm(..) | Self::Shift(_))
@@ -122,6 +127,8 @@ pub struct Ledger {
     /// The client was told an error that the upstream knows nothing of: what comes up to the end
     /// of the exchange is not told.
     is_muted: bool,
+    /// How many statements have been asked for since nothing was owed.
+    asked: usize,
 }
 
 impl Ledger {
@@ -155,8 +162,26 @@ impl Ledger {
         self.owed.iter().any(|owed| matches!(owed, Owed::Parse(_, Some(_))))
     }
 
+    /// The number that the next statement asked for will have, counted from zero since nothing
+    /// was owed.
+    #[must_use]
+    pub fn next_number(&self) -> usize {
+        if self.owed.is_empty() { 0 } else { self.asked }
+    }
+
+    /// The number of the statement that runs, or is about to.
+    #[must_use]
+    pub fn running(&self) -> Option<usize> {
+        let owed = self.owed.iter().filter(|owed| owed.is_statement()).count();
+        (owed > 0).then(|| self.asked.saturating_sub(owed))
+    }
+
     /// Owes one more reply.
     pub fn owe(&mut self, owed: Owed) {
+        if self.owed.is_empty() {
+            self.asked = 0;
+        }
+        self.asked += usize::from(owed.is_statement());
         self.owed.push_back(owed);
     }
 

@@ -218,6 +218,7 @@ impl Session {
     async fn wait(&mut self) -> Result<(), GatewayError> {
         self.client.flush().await?;
         self.client.let_go();
+        let kill_deadline = self.mind_limits().await;
         let (limit, error) = match self.state.block() {
             Block::None if !self.is_unsynced && !self.state.is_pinned_unasked() => {
                 (self.shared.config.idle_timeout, GatewayError::IdleTimeout)
@@ -241,6 +242,7 @@ impl Session {
                 Ok(1..) => self.pump().map_err(GatewayError::or_lost),
                 Ok(0) | Err(_) => Err(GatewayError::UpstreamLostMidway),
             },
+            () = until(kill_deadline), if kill_deadline.is_some() => Ok(()),
             () = until(deadline), if deadline.is_some() => Err(error),
         }
     }

@@ -5,6 +5,7 @@ use bytes::Buf;
 use tokio::time::Instant;
 
 use super::ledger::{Errand, Named, Owed, Pass, Step};
+use super::ruling::Run;
 use super::stale::is_of_stale_plan;
 use super::{Session, until};
 use crate::bypass::Bypass;
@@ -36,6 +37,7 @@ impl Session {
         let mut has_company = self.mark > 0;
         loop {
             self.pump()?;
+            let kill_deadline = self.mind_limits().await;
             self.pass_rows()?;
             let is_sent = self.link.as_ref().is_none_or(|lease| lease.is_sent());
             if is_sent && (end == Until::Sent || self.ledger.is_settled()) {
@@ -63,6 +65,7 @@ impl Session {
                     is_timed_out = true;
                     Box::pin(self.control.cancel()).await;
                 }
+                () = until(kill_deadline), if kill_deadline.is_some() => {}
                 // Looked at with the rows.
                 () = until(copy_deadline), if copy_deadline.is_some() => {}
             }
@@ -102,6 +105,7 @@ impl Session {
                 self.passing -= bytes.len();
                 rest = behind;
             }
+            rest = rest.get(self.drop_rows(rest)..).unwrap_or_default();
             let header = frame::peek(rest, usize::MAX).map_err(|_| OUT_OF_STEP)?;
             let Some(Header { tag, body_len }) = header else { break };
             if matches!(tag, b'D' | b'd')
@@ -110,13 +114,19 @@ impl Session {
                     Some(Owed::Execute(_) | Owed::Query(_) | Owed::Text)
                 )
             {
-                self.passing = run_of(tag, rest);
+                match self.run_within_limits(tag, rest) {
+                    None => self.passing = run_of(tag, rest),
+                    Some(Run::Pass(bytes)) => self.passing = bytes,
+                    Some(Run::Drop(bytes)) => self.on_dropping(bytes),
+                }
                 continue;
             }
             let Some((message, behind)) = rest.split_at_checked(HEADER_BYTES + body_len) else {
                 break;
             };
-            self.on_message(tag, message)?;
+            if !self.on_cut_off(tag, message) {
+                self.on_message(tag, message)?;
+            }
             rest = behind;
         }
         Ok(input.len() - rest.len())
@@ -305,7 +315,7 @@ fn is_not_writable(body: &[u8]) -> bool {
     field(body, b'C') == Some(SqlState::READ_ONLY_SQL_TRANSACTION.as_str().as_bytes())
 }
 
-fn is_fatal(body: &[u8]) -> bool {
+pub(super) fn is_fatal(body: &[u8]) -> bool {
     matches!(field(body, b'V'), Some(b"FATAL" | b"PANIC"))
 }
 

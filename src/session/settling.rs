@@ -73,9 +73,10 @@ impl Session {
         let Some(lease) = &mut self.link else { return Err(OUT_OF_STEP) };
         let &[status] = body else { return Err(OUT_OF_STEP) };
         lease.status = status;
-        if self.staleness == Staleness::HasBeenHidden {
+        if self.staleness == Staleness::HasBeenHidden || self.fails_block(status) {
             return Ok(());
         }
+        let Some(lease) = &mut self.link else { return Err(OUT_OF_STEP) };
         let reported = lease.parameters.clone();
         let date_style = reported.value("DateStyle");
         self.state.on_ready(status, &mut lease.carried, date_style).ok_or(OUT_OF_STEP)?;

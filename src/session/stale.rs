@@ -90,6 +90,7 @@ impl Session {
             put_renewal(actions, lease, &mut self.ledger, &mut out);
             lease.out = out;
         }
+        self.on_renewed(actions.get(..answered).unwrap_or_default());
         self.exchange(actions, answered).await
     }
 }

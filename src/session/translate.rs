@@ -100,7 +100,13 @@ impl Session {
             b'E' => {
                 let execute = frontend::execute(&frame.body).map_err(bad)?;
                 self.rule_execution(&execute, &translated.actions).await?;
+                let before = translated.actions.len();
                 self.on_execute(execute, translated)?;
+                let (before, own) = translated.actions.split_at(before);
+                match own.iter().any(|action| action.statements() > 0) {
+                    true => self.limit(before),
+                    false => self.limit_nothing(),
+                }
             }
             _ => {
                 let action = match frontend::target(&frame.body).map_err(bad)? {

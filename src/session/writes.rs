@@ -172,6 +172,7 @@ impl Session {
             self.state.left().on_left(&SessionEffect::Anything);
         }
         let takes_rows = takes_rows || !is_readable;
+        self.limit_script(statements.len(), is_readable);
         let effects = is_readable.then_some(effects);
         self.on_passed_on(statements, SCRIPT);
         let script = Script { text: text.clone(), effects, takes_rows };
@@ -186,6 +187,7 @@ impl Session {
         if let Err(error) = self.rule([Stated::Unknown { may_write: true }]).await {
             return self.refuse(error).await;
         }
+        self.limit(&[]);
         self.state.on_write_asked(&Written::Unknown, 0);
         self.on_unknown_execute();
         self.run(&[Action::Call(body.clone())]).await

@@ -152,6 +152,7 @@ pub const KNOWN_SHOWS: [&str; 12] = [
     "pgsluice.lost_commits",
     "pgsluice.pins",
     "pgsluice.pools",
+    "pgsluice.rules",
     "pgsluice.servers",
     "pgsluice.statements",
     "pgsluice.stats",

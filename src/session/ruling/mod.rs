@@ -8,16 +8,23 @@
 //! ```
 
 mod current;
+mod limiting;
+mod limits;
 mod stated;
+mod waiting;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::BytesMut;
 
 pub use self::current::Rules;
+use self::limits::Limits;
+pub(super) use self::limits::Run;
 use self::stated::Sender;
 pub(super) use self::stated::Stated;
+use self::waiting::Slot;
 use super::Session;
 use super::control::Control;
 use super::freshness::RouteOverride;
@@ -25,7 +32,7 @@ use super::ledger::Owed;
 use super::shared::Shared;
 use super::state::Block;
 use crate::error::{GatewayError, RuleError};
-use crate::rules::{CacheFor, Decision, Route, RuleSet, TimeOfDay, Verdict};
+use crate::rules::{CacheFor, Decision, Effect, Route, Rule, RuleSet, TimeOfDay, Verdict};
 use crate::session::runnable::Runnable;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::kind::{GatewayCommand, Kind};
@@ -36,6 +43,7 @@ use crate::wire::error_response::{ErrorReply, Severity};
 #[derive(Debug)]
 struct Ruling {
     set: Arc<RuleSet>,
+    stated: Stated,
     decision: Decision,
 }
 
@@ -44,6 +52,13 @@ struct Ruling {
 pub(super) struct Ruled {
     route: Option<Route>,
     cache: Option<CacheFor>,
+    /// The limits of statements decided on of which it is not known yet whether they go upstream.
+    waiting: VecDeque<Option<(Arc<RuleSet>, Vec<Effect>)>>,
+    limits: Limits,
+    /// Held until the exchange is over.
+    slots: Vec<Slot>,
+    /// Whether the client was told of an error that the upstream knows nothing of.
+    is_block_to_fail: bool,
 }
 
 impl Session {
@@ -78,17 +93,25 @@ impl Session {
     async fn rule_on(&mut self, stated: Vec<Stated>) -> Result<(), GatewayError> {
         let mut rulings = Vec::with_capacity(stated.len());
         for stated in stated {
-            if !self.is_above_rules(&stated) {
-                rulings.push(self.judge(stated).await?);
-            }
+            rulings.push(match self.is_above_rules(&stated) {
+                true => None,
+                false => Some(self.judge(stated).await?),
+            });
         }
-        for ruling in &rulings {
+        for ruling in rulings.iter().flatten() {
             self.warn(&ruling.decision);
         }
-        if let Some(error) = rulings.iter().find_map(Ruling::denial) {
+        if let Some(error) = rulings.iter().flatten().find_map(Ruling::denial) {
             return Err(error);
         }
-        for ruling in &rulings {
+        let has_effects = |ruling: &Ruling| !ruling.decision.effects.is_empty();
+        if self.ruled.is_none() && !rulings.iter().flatten().any(has_effects) {
+            return Ok(());
+        }
+        for ruling in rulings.iter().flatten() {
+            self.take_turn(ruling).await?;
+        }
+        for ruling in rulings {
             self.heed(ruling);
         }
         Ok(())
@@ -111,7 +134,7 @@ impl Session {
         let time = TimeOfDay::from_unix_seconds(now_s);
         let decision = if stated.is_laborious(set.needs()) {
             let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.control));
-            let own = Arc::clone(&set);
+            let (own, stated) = (Arc::clone(&set), stated.clone());
             let deciding = tokio::task::spawn_blocking(move || {
                 let sender = sender(&shared, &control, &application);
                 own.decide(&sender.facts(&stated), time)
@@ -123,7 +146,7 @@ impl Session {
             set.decide(&sender.facts(&stated), time)
         };
         set.count(&decision, now_s);
-        Ok(Ruling { set, decision })
+        Ok(Ruling { set, stated, decision })
     }
 
     /// Tells the client what rules have to say, ahead of the exchange's reply.
@@ -146,12 +169,9 @@ impl Session {
     }
 
     /// Keeps what the exchange must heed.
-    fn heed(&mut self, ruling: &Ruling) {
-        let Decision { effects, .. } = &ruling.decision;
-        if effects.is_empty() {
-            return;
-        }
+    fn heed(&mut self, ruling: Option<Ruling>) {
         let ruled = self.ruled.get_or_insert_default();
+        let Some(ruling) = ruling else { return ruled.waiting.push_back(None) };
         ruled.route = match (ruled.route, ruling.decision.route()) {
             // An exchange goes to one place: what must be on the primary decides.
             (Some(Route::Primary), _) => Some(Route::Primary),
@@ -159,6 +179,7 @@ impl Session {
             (_, route) => route,
         };
         ruled.cache = ruling.decision.cache().or(ruled.cache);
+        ruled.waiting.push_back(Some((ruling.set, ruling.decision.effects)));
     }
 
     /// Where rules say that the exchange goes.
@@ -188,6 +209,10 @@ fn sender<'a>(shared: &'a Shared, control: &'a Control, application: &'a str) ->
 }
 
 impl Ruling {
+    fn name(&self, effect: &Effect) -> String {
+        self.set.rules().get(effect.rule).map_or("", Rule::name).to_owned()
+    }
+
     /// Why the statement may not run, if it may not.
     fn denial(&self) -> Option<GatewayError> {
         let Verdict::Deny { rule, denial } = &self.decision.verdict else { return None };

@@ -6,6 +6,7 @@
 
 mod connections;
 mod freshness;
+mod rules;
 mod sessions;
 mod statements;
 mod stats;
@@ -43,6 +44,8 @@ pub enum Subject {
     Pins,
     /// Sessions and connections, by what they are doing.
     Pools,
+    /// The operator's rules.
+    Rules,
     /// The connections.
     Servers,
     /// What was run, by fingerprint.
@@ -74,6 +77,7 @@ const SUBJECTS: [(&str, Subject, bool); 19] = [
     ("lost_commits", Subject::LostCommits, true),
     ("pins", Subject::Pins, true),
     ("pools", Subject::Pools, true),
+    ("rules", Subject::Rules, true),
     ("servers", Subject::Servers, true),
     ("statements", Subject::Statements, true),
     ("stats", Subject::Stats, true),
@@ -118,6 +122,7 @@ impl Subject {
             Self::LostCommits => freshness::lost_commit_columns(),
             Self::Pins => sessions::pin_columns(),
             Self::Pools => connections::pool_columns(),
+            Self::Rules => rules::columns(),
             Self::Servers => connections::server_columns(),
             Self::Statements => statements::columns(),
             Self::Stats => stats::columns(),
@@ -151,6 +156,7 @@ impl Subject {
             Self::LostCommits => freshness::lost_commit_rows(view),
             Self::Pins => sessions::pin_rows(view),
             Self::Pools => connections::pool_rows(shared),
+            Self::Rules => rules::rows(shared),
             Self::Servers => connections::server_rows(view),
             Self::Statements => statements::rows(view),
             Self::Stats => stats::rows(shared),

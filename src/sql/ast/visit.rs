@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    CopySource, CopyTarget, Expr, Ident, LockTableMode, ObjectName, ObjectNamePart, Query, Select,
-    SetExpr, Statement, TableFactor, TransactionAccessMode, TransactionMode, Visitor,
+    CopySource, CopyTarget, Expr, Ident, LockTableMode, ObjectName, ObjectNamePart, ObjectType,
+    Query, Select, SetExpr, Statement, TableFactor, TransactionAccessMode, TransactionMode,
+    Visitor,
 };
 
 use super::{TableName, bounds};
@@ -38,6 +39,16 @@ impl Visitor for Walk {
     fn pre_visit_statement(&mut self, statement: &Statement) -> ControlFlow<Misread> {
         if let Statement::Copy { source: CopySource::Table { table_name, .. }, .. } = statement {
             self.add(table_name)?;
+        }
+        if let Statement::Drop {
+            object_type: ObjectType::Table | ObjectType::View | ObjectType::MaterializedView,
+            names,
+            ..
+        } = statement
+        {
+            for name in names {
+                self.add(name)?;
+            }
         }
         self.is_without_where |= match statement {
             Statement::Update(update) => update.selection.is_none(),

@@ -23,21 +23,35 @@ impl Tree {
         let Some(inspection) = str::from_utf8(text).ok().and_then(ast::inspect) else {
             return Self { tables: None, is_without_where: lacks_where(facts) };
         };
-        let Written::Named(written) = &facts.written else {
-            return Self { tables: None, is_without_where: inspection.is_without_where };
-        };
+        let is_without_where = inspection.is_without_where;
         let mut tables = inspection.tables;
+        let written = match &facts.written {
+            Written::Named(written) => written.as_slice(),
+            // A function may write what nobody names.
+            Written::Unknown if names_all(facts.verb, &tables) => &[],
+            Written::Unknown => return Self { tables: None, is_without_where },
+        };
         for table in written {
             if !tables.contains(table) {
                 tables.push(table.clone());
             }
         }
-        Self { tables: Some(tables), is_without_where: inspection.is_without_where }
+        Self { tables: Some(tables), is_without_where }
     }
 
     /// That of a read.
     pub(super) fn of_read(read: &ReadStatement) -> Self {
         Self { tables: read.known_tables().map(<[TableName]>::to_vec), is_without_where: false }
+    }
+}
+
+/// Whether the tree of a statement of this verb has all that it names.
+fn names_all(verb: &str, tables: &[TableName]) -> bool {
+    match verb {
+        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "SELECT" | "VALUES" | "TABLE" => true,
+        // Of tables and views; other things that are dropped have no table's name.
+        "DROP" => !tables.is_empty(),
+        _ => false,
     }
 }
 

@@ -10,5 +10,6 @@ mod pipelines;
 mod pooling;
 mod refusals;
 mod relaying;
+mod ruled;
 mod ruling;
 mod settings;

@@ -30,19 +30,19 @@ traffic_control:
       message: old goes away
 ";
 
-fn ruled(text: &str) -> World {
+pub(super) fn ruled(text: &str) -> World {
     let world = World::start();
     world.shared.rules.replace(RuleSet::compile(text).expect("rules"));
     world
 }
 
-fn counts(world: &World, name: &str) -> RuleCounts {
+pub(super) fn counts(world: &World, name: &str) -> RuleCounts {
     let set = world.shared.rules.set();
     let rule = set.rules().iter().find(|rule| rule.name() == name).expect("a rule");
     rule.state().counters().read()
 }
 
-fn extended(sql: &str) -> Vec<u8> {
+pub(super) fn extended(sql: &str) -> Vec<u8> {
     [parse("", sql, &[]), bind("", "", &[], 0), execute("", 0), sync()].concat()
 }
 

@@ -54,7 +54,7 @@ const EXPORTED: [(&str, &[&str], &[&str]); 3] = [
     ),
 ];
 
-const SUBJECTS: [&str; 18] = [
+const SUBJECTS: [&str; 19] = [
     "bypasses",
     "cache",
     "clients",
@@ -66,6 +66,7 @@ const SUBJECTS: [&str; 18] = [
     "lost_commits",
     "pins",
     "pools",
+    "rules",
     "servers",
     "stats",
     "stats_averages",

@@ -19,6 +19,7 @@ mod pins;
 mod primary;
 mod programs;
 mod read_only;
+mod rules;
 mod settings;
 mod timeouts;
 mod topology;
