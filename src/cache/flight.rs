@@ -29,9 +29,15 @@ pub struct Flight {
     core: Arc<Core>,
     fetch: Arc<Fetch>,
     has_landed: bool,
+    read_us: u64,
 }
 
 impl Flight {
+    /// The reply is read from this moment of the gateway's clock on.
+    pub const fn on_reading(&mut self, now_us: u64) {
+        self.read_us = now_us;
+    }
+
     /// Stores the reply, unless the cache was reset meanwhile, and answers all joiners with it.
     pub fn finish(mut self, entry: Entry, read_at: ReadAt) -> Arc<Entry> {
         let entry = Arc::new(entry);
@@ -61,6 +67,7 @@ impl Flight {
                     fetch.generation,
                     *read_at,
                     fetch.asked.stamp,
+                    self.read_us,
                 )
             {
                 core.metrics.on_stored();
@@ -161,7 +168,7 @@ pub(super) fn lead_or_join(core: &Arc<Core>, key: Key, asked: Asked) -> Lookup {
     let fetch =
         Arc::new(Fetch { key, generation, asked, outcome: OnceLock::new(), landed: Notify::new() });
     shard.replace(Airborne(Arc::clone(&fetch)));
-    Lookup::Lead(Flight { core: Arc::clone(core), fetch, has_landed: false })
+    Lookup::Lead(Flight { core: Arc::clone(core), fetch, has_landed: false, read_us: 0 })
 }
 
 /// The fetches in progress, by key.

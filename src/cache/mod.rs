@@ -81,6 +81,9 @@ pub struct Asked {
     pub floor: Floor,
     /// The [stamp](Epochs::stamp) of its tables now.
     pub stamp: u64,
+    /// The reply must have been read at this moment of the gateway's clock or later, in
+    /// microseconds.
+    pub not_before_us: u64,
 }
 
 impl Cache {

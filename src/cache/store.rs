@@ -30,6 +30,8 @@ struct Stored {
     read_at: ReadAt,
     /// That of its tables when its reading began.
     stamp: u64,
+    /// When its reading began, on the gateway's clock.
+    read_us: u64,
     bytes: u32,
 }
 
@@ -109,6 +111,7 @@ impl Store {
         let stored = self.entries.get(key)?;
         let is_fresh = stored.generation == self.generation()
             && stored.stamp == asked.stamp
+            && stored.read_us >= asked.not_before_us
             && stored.read_at.is_above(&asked.floor);
         is_fresh.then_some(stored.entry)
     }
@@ -123,11 +126,13 @@ impl Store {
         generation: u64,
         read_at: ReadAt,
         stamp: u64,
+        read_us: u64,
     ) -> bool {
         let Some(bytes) = self.bytes_of(key, entry) else { return false };
         self.unsettled_bytes.fetch_add(u64::from(bytes), Ordering::Relaxed);
         let entry = Arc::clone(entry);
-        self.entries.insert(key.clone(), Stored { entry, generation, read_at, stamp, bytes });
+        let stored = Stored { entry, generation, read_at, stamp, read_us, bytes };
+        self.entries.insert(key.clone(), stored);
         true
     }
 

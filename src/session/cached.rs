@@ -99,8 +99,11 @@ impl Session {
                 return Ok(Sought::Run(None));
             }
         };
-        let asked =
-            Asked { floor: self.freshness.floor(&self.shared), stamp: self.shared.stamp(read) };
+        let asked = Asked {
+            floor: self.freshness.floor(&self.shared),
+            stamp: self.shared.stamp(read),
+            not_before_us: self.ruled_not_before_us(),
+        };
         match self.shared.cache.begin(key, asked) {
             Lookup::Hit(entry) => Ok(Sought::Entry(entry)),
             Lookup::Lead(flight) => Ok(Sought::Run(Some(flight))),

@@ -73,8 +73,8 @@ impl Session {
         let site = route::site(&self.state, actions, wanted);
         self.acquire(site, wanted).await?;
         self.on_exchanging();
-        if let Some(tee) = &mut self.tee {
-            tee.read_at = self.link.as_ref().and_then(|lease| self.shared.read_at(lease));
+        if let (Some(tee), Some(lease)) = (&mut self.tee, &self.link) {
+            tee.on_reading(self.shared.read_at(lease), self.shared.stats.clock.now_us());
         }
         let may_contradict = self.may_contradict(actions);
         let runs_code = self.state.take_code();

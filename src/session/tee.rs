@@ -15,7 +15,7 @@ pub(super) struct Tee {
     bytes_max: usize,
     cache: Cache,
     /// What the reply shows; `None` until the read has a connection.
-    pub(super) read_at: Option<ReadAt>,
+    read_at: Option<ReadAt>,
 }
 
 impl Tee {
@@ -29,6 +29,15 @@ impl Tee {
             bytes_max,
             cache: cache.clone(),
             read_at: None,
+        }
+    }
+
+    /// The read has a connection, at this moment of the gateway's clock; `None` where it is not known
+    /// what it shows there.
+    pub(super) const fn on_reading(&mut self, read_at: Option<ReadAt>, now_us: u64) {
+        self.read_at = read_at;
+        if let Some(flight) = &mut self.flight {
+            flight.on_reading(now_us);
         }
     }
 

@@ -231,7 +231,7 @@ fn a_reset_waits_for_the_flight_that_is_storing_and_drops_what_it_stored() {
         });
         assert!(is_begun, "the reset begins no generation");
         (0..1000).for_each(|_| thread::yield_now());
-        core.store.insert(&key, &reply, 0, AT, 0);
+        core.store.insert(&key, &reply, 0, AT, 0, 0);
         drop(landing);
 
         assert_eq!(reset.join().unwrap(), 1);

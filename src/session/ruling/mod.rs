@@ -196,6 +196,16 @@ impl Session {
         self.ruled.as_ref().is_some_and(|ruled| ruled.cache == Some(CacheFor::Never))
     }
 
+    /// How old a stored reply may be that is served, as a moment of the gateway's clock.
+    pub(super) fn ruled_not_before_us(&self) -> u64 {
+        match self.ruled.as_ref().and_then(|ruled| ruled.cache) {
+            Some(CacheFor::Seconds(s)) => {
+                self.clock().now_us().saturating_sub(s.saturating_mul(1_000_000))
+            }
+            Some(CacheFor::Never) | None => 0,
+        }
+    }
+
     /// Forgets what was ruled once the exchange is over.
     pub(super) fn end_ruling(&mut self) {
         if self.ruled.is_some() && !self.is_unsynced && self.ledger.is_settled() {

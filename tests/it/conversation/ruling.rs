@@ -152,3 +152,45 @@ async fn what_no_rule_allows_is_denied_where_that_is_the_default() {
     assert_eq!(values(&client.until_ready().await), ["1"]);
     assert!(upstream.is_silent_for(Duration::from_mins(1)).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_says_how_old_a_stored_reply_may_be_and_what_is_not_stored() {
+    let rules = "
+traffic_control:
+  rules:
+    - {name: prices, match: {tables: prices}, action: cache, ttl_seconds: 5}
+    - {name: ledger, match: {tables: ledger}, action: cache, ttl_seconds: never}
+";
+    let mut world = World::start_with_cache();
+    world.shared.rules.replace(RuleSet::compile(rules).expect("rules"));
+    let mut client = world.client().await;
+    client.send(&query("SELECT 0")).await;
+    let mut upstream = world.upstream().await;
+    answer(&mut upstream, &["0"], b'I').await;
+    client.until_ready().await;
+
+    for (sql, value, is_asked) in [
+        ("SELECT a FROM prices", "1", true),
+        ("SELECT a FROM prices", "1", false),
+        ("SELECT a FROM others", "2", true),
+        ("SELECT a FROM ledger", "3", true),
+        ("SELECT a FROM ledger", "4", true),
+        ("sleep", "", false),
+        ("SELECT a FROM prices", "5", true),
+        ("SELECT a FROM prices", "5", false),
+        ("SELECT a FROM others", "2", false),
+    ] {
+        if sql == "sleep" {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            continue;
+        }
+        client.send(&query(sql)).await;
+        if is_asked {
+            assert_eq!(answer(&mut upstream, &[value], b'I').await, sql);
+        }
+        assert_eq!(values(&client.until_ready().await), [value], "{sql}");
+    }
+    let bypasses = world.cache_stats().bypasses;
+    let by_rule = bypasses.iter().find(|(reason, _)| reason.as_str() == "rule");
+    assert_eq!(by_rule.map(|(_, count)| *count), Some(2));
+}
