@@ -1,5 +1,6 @@
 //! Statements held to the rules' limits, in virtual time: rates, numbers, times, results.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -263,39 +264,57 @@ async fn rules_that_observe_hold_nothing_back_and_cut_nothing_off() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swap_loses_no_count_and_no_statement_is_under_half_of_each_set() {
-    let set = |name: &str| {
-        let rule = |number| format!("{{name: {name}{number}, match: {{}}, action: observe}}");
-        format!("traffic_control: {{rules: [{}, {}]}}", rule(1), rule(2))
+    // Every other set has one more rule in front, which matches nothing: places differ.
+    let set = |at: usize| {
+        let in_front = "{name: nobody, priority: 3, match: {user: nobody}, action: observe}, ";
+        let warn =
+            format!("{{name: w{at}, priority: 2, match: {{}}, action: warn, message: '{at}'}}");
+        let deny = format!("{{name: d{at}, match: {{}}, action: deny, message: '{at}'}}");
+        let front = if at.is_multiple_of(2) { "" } else { in_front };
+        format!("traffic_control: {{rules: [{front}{warn}, {deny}]}}")
     };
-    let world = ruled(&set("a"));
-    let old = world.shared.rules.set();
+    let world = ruled(&set(0));
+    let mut sets = vec![world.shared.rules.set()];
     let mut clients = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..4 {
         let mut client = world.client().await;
         clients.push(tokio::spawn(async move {
-            for _ in 0..250 {
-                client.query("SHOW pgsluice.version").await;
+            let mut told = HashMap::new();
+            for _ in 0..500 {
+                let reply = client.query("SHOW pgsluice.version").await;
+                assert_eq!(tags(&reply), "NEZ");
+                let [warning, error] = [0, 1].map(|at| field(&reply[at].1, b'M').expect("words"));
+                assert_eq!(warning, error, "a statement was under half of each set");
+                *told.entry(error).or_insert(0) += 1;
             }
+            told
         }));
     }
-    let mut sets = vec![old];
-    for at in 0..50 {
-        let name = if at % 2 == 0 { "b" } else { "a" };
-        let text = format!("{name}{at}");
-        let next = RuleSet::compile_over(&set(&text), sets.last().expect("a set")).expect("rules");
+    while !clients.iter().all(tokio::task::JoinHandle::is_finished) {
+        let last = sets.last().expect("a set");
+        let next = RuleSet::compile_over(&set(sets.len()), last).expect("rules");
         world.shared.rules.replace(next);
         sets.push(world.shared.rules.set());
         tokio::task::yield_now().await;
     }
+    let mut told = HashMap::<String, u64>::new();
     for client in clients {
-        client.await.unwrap();
+        for (set, times) in client.await.unwrap() {
+            *told.entry(set).or_default() += times;
+        }
     }
+    assert!(told.len() > 3, "hardly a swap: {told:?}");
     let mut matched = 0;
-    for set in sets {
-        let counts = set.rules().iter().map(|rule| rule.state().counters().read().matched);
-        let counts: Vec<_> = counts.collect();
-        assert_eq!(counts[0], counts[1], "a statement was under half of a set");
-        matched += counts[0];
+    for (at, set) in sets.iter().enumerate() {
+        for rule in set.rules() {
+            let counts = rule.state().counters().read();
+            let expected = match rule.name() {
+                "nobody" => 0,
+                _ => told.get(&at.to_string()).copied().unwrap_or(0),
+            };
+            assert_eq!((counts.matched, counts.enforced), (expected, expected), "{}", rule.name());
+        }
+        matched += told.get(&at.to_string()).copied().unwrap_or(0);
     }
-    assert_eq!(matched, 8 * 250);
+    assert_eq!(matched, 4 * 500);
 }

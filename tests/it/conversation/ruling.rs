@@ -138,6 +138,20 @@ async fn a_warning_comes_ahead_of_the_reply() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_warning_is_told_once_though_the_statement_is_sent_twice() {
+    let mut world = ruled(DENY);
+    let mut client = world.client().await;
+    client.send(&query("SELECT a FROM old")).await;
+    let mut lost = world.upstream().await;
+    lost.receive_batch().await;
+    drop(lost);
+    let mut upstream = world.upstream().await;
+    answer(&mut upstream, &["1"], b'I').await;
+    assert_eq!(tags(&client.until_ready().await), "NTDCZ");
+    assert_eq!(counts(&world, "goes_away").matched, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_no_rule_allows_is_denied_where_that_is_the_default() {
     let mut world = ruled(
         "traffic_control: {default_action: deny, rules: [{name: ones, match: {fingerprint: '^select \\?$'}, action: allow}]}",
