@@ -5,8 +5,12 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+use ring::rand::{SecureRandom, SystemRandom};
+
 use super::config::ServerConfig;
 use crate::error::SessionLimit;
+use crate::wire::startup::ProtocolVersion;
 
 /// Counts sessions against their limits.
 #[derive(Debug)]
@@ -117,6 +121,20 @@ fn leave<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
         if *count == 0 {
             counts.remove(key);
         }
+    }
+}
+
+/// A cancel secret: four bytes for protocol 3.0, 32 from 3.2 on.
+pub(super) fn new_secret(version: ProtocolVersion) -> Bytes {
+    let mut secret = match version {
+        ProtocolVersion::V3_0 => vec![0; 4],
+        ProtocolVersion::V3_2 => vec![0; 32],
+    };
+    // The system's random numbers do not fail once the process runs; a session without a secret
+    // could be cancelled by anyone, so one of zero length is told instead, which never matches.
+    match SystemRandom::new().fill(&mut secret) {
+        Ok(()) => secret.into(),
+        Err(_) => Bytes::new(),
     }
 }
 

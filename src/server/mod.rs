@@ -16,14 +16,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, sleep};
 use tracing::{info, info_span, warn};
 
-use self::admit::{Admission, Admitted};
+use self::admit::{Admission, Admitted, new_secret};
 use self::config::{AuthConfig, ServerConfig};
 use self::drain::{drain, on_ended};
 pub use self::error::ServeError;
@@ -51,7 +49,6 @@ use crate::upstream::config::{PoolConfig, Replica, SslMode, UpstreamConfig};
 use crate::upstream::connect::{Connector, Dial};
 use crate::upstream::pool::Upstream;
 use crate::upstream::upstreams::Upstreams;
-use crate::wire::startup::ProtocolVersion;
 use crate::{admin, socket};
 
 /// All that the gateway is told by the operator.
@@ -377,20 +374,6 @@ impl Gateway {
 
 /// A session, and its places in the counts and in the registry: to be given up behind it.
 type Begun = (Box<Session>, (Admitted, Entered));
-
-/// A cancel secret: four bytes for protocol 3.0, 32 from 3.2 on.
-fn new_secret(version: ProtocolVersion) -> Bytes {
-    let mut secret = match version {
-        ProtocolVersion::V3_0 => vec![0; 4],
-        ProtocolVersion::V3_2 => vec![0; 32],
-    };
-    // The system's random numbers do not fail once the process runs; a session without a secret
-    // could be cancelled by anyone, so one of zero length is told instead, which never matches.
-    match SystemRandom::new().fill(&mut secret) {
-        Ok(()) => secret.into(),
-        Err(_) => Bytes::new(),
-    }
-}
 
 /// How often idle connections are looked over.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);

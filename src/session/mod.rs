@@ -76,7 +76,7 @@ mod writes;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::Span;
 
 use self::actions::Action;
@@ -87,6 +87,7 @@ use self::freshness::Freshness;
 use self::ledger::Ledger;
 use self::portals::Portals;
 use self::prepared::Prepared;
+use self::relay::until;
 use self::ruling::Ruled;
 use self::stale::Staleness;
 use self::state::{Block, State};
@@ -387,13 +388,6 @@ impl Session {
 async fn fill(link: &mut Option<Lease>) -> std::io::Result<usize> {
     match link {
         Some(lease) => lease.fill().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }

@@ -2,12 +2,12 @@
 //! passed on as they came.
 
 use bytes::Buf;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
+use super::Session;
 use super::ledger::{Errand, Named, Owed, Pass, Step};
 use super::ruling::Run;
 use super::stale::is_of_stale_plan;
-use super::{Session, until};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
 use crate::sqlstate::SqlState;
@@ -286,6 +286,14 @@ impl Session {
             true => GatewayError::UpstreamLostMidway,
             false => GatewayError::UpstreamLost,
         }
+    }
+}
+
+/// Ready at the deadline; never where there is none.
+pub(super) async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -11,14 +11,15 @@ use bytes::Bytes;
 use super::ast::{self, TableName};
 use super::calls::{self, Call, Calls, stronger};
 use super::fingerprint::{self, Fingerprint};
-use super::kind::{GatewayCommand, Kind};
-use super::lexer::{LexError, LexErrorReason, LexOptions, lex};
+use super::kind::{GatewayCommand, Kind, names_no_table};
+use super::lexer::{LexOptions, lex};
 use super::memo::Memo;
 use super::proof::{Proof, prove};
 use super::recent::Recent;
-use super::refusal::{Refusal, SyntaxError};
+use super::refusal::Refusal;
 use super::split::{Part, split};
 use super::tokens::{Token, Tokens};
+use super::unreadable::unreadable;
 use super::writes::Classified;
 use crate::bypass::Bypass;
 
@@ -276,7 +277,7 @@ impl Analyzer {
     fn analyze_anew(&self, text: &Bytes) -> Script {
         let mut tokens = Vec::with_capacity(text.len() / 4);
         if let Err(error) = lex(text, &self.lex_options(), &mut tokens) {
-            return Script::One(Analysis::Refused(self.unreadable(text, error)));
+            return Script::One(Analysis::Refused(unreadable(&self.config, text, error)));
         }
         match split(text, &tokens).as_slice() {
             [] => Script::One(Analysis::Empty),
@@ -310,42 +311,6 @@ impl Analyzer {
             Err(refusal) => Analysis::Refused(refusal),
         }
     }
-
-    fn unreadable(&self, text: &[u8], error: LexError) -> Refusal {
-        let what = match error.reason {
-            LexErrorReason::TooDeep => {
-                return Refusal::TooDeep { nesting_max: self.config.comment_nesting_max };
-            }
-            LexErrorReason::TooManyTokens => {
-                return Refusal::TooManyTokens { tokens_max: self.config.tokens_max };
-            }
-            LexErrorReason::TooTangled => return Refusal::TooTangled,
-            LexErrorReason::UnterminatedString => "unterminated quoted string",
-            LexErrorReason::UnterminatedBits => "unterminated bit string literal",
-            LexErrorReason::UnterminatedHex => "unterminated hexadecimal string literal",
-            LexErrorReason::UnterminatedDollar => "unterminated dollar-quoted string",
-            LexErrorReason::UnterminatedName => "unterminated quoted identifier",
-            LexErrorReason::UnterminatedComment => "unterminated /* comment",
-            LexErrorReason::EmptyName => "zero-length delimited identifier",
-            LexErrorReason::NumberJunk => "trailing junk after numeric literal",
-            LexErrorReason::ParameterJunk => "trailing junk after parameter",
-            LexErrorReason::UnicodeString => "unsafe use of string constant with Unicode escapes",
-            LexErrorReason::Nul => "syntax error",
-        };
-        let rest = text.get(error.start..).unwrap_or_default();
-        // What has no end is shown to the end of the text, as PostgreSQL shows it.
-        let near = match error.reason {
-            LexErrorReason::NumberJunk | LexErrorReason::ParameterJunk => {
-                let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.$".contains(byte);
-                rest.get(..rest.iter().take_while(|byte| is_part(byte)).count()).unwrap_or(rest)
-            }
-            LexErrorReason::EmptyName => rest.get(..2).unwrap_or(rest),
-            // A message with a zero byte in it would end there, and the frame would not.
-            LexErrorReason::Nul => &[],
-            _ => rest,
-        };
-        Refusal::Syntax(SyntaxError::new(what, text, error.start, near))
-    }
 }
 
 /// The longest text that is not remembered when it comes for the first time, in bytes: reading it
@@ -370,12 +335,14 @@ fn facts(tokens: &Tokens<'_>, text: &[u8]) -> Result<Facts, Refusal> {
     };
     let knows_tables = inspection.is_some() || names_no_table(&kind, has_query);
     let tables = inspection.map(|inspection| inspection.tables).unwrap_or_default();
-    Ok(Facts { kind, bypass, calls, tables, knows_tables, fingerprint: Fingerprint::new(tokens).into() })
-}
-
-/// Whether no table stands in a statement that no tree was made of.
-const fn names_no_table(kind: &Kind, has_query: bool) -> bool {
-    !has_query && !matches!(kind, Kind::CopyOut | Kind::LockShare)
+    Ok(Facts {
+        kind,
+        bypass,
+        calls,
+        tables,
+        knows_tables,
+        fingerprint: Fingerprint::new(tokens).into(),
+    })
 }
 
 /// What `facts` takes, in bytes, roughly.

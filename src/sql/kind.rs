@@ -96,6 +96,11 @@ pub enum Kind {
     Gateway(GatewayCommand),
 }
 
+/// Whether no table stands in a statement that no tree was made of.
+pub(super) const fn names_no_table(kind: &Kind, has_query: bool) -> bool {
+    !has_query && !matches!(kind, Kind::CopyOut | Kind::LockShare)
+}
+
 /// What DISCARD discards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discard {
@@ -144,7 +149,7 @@ pub enum GatewayCommand {
 }
 
 /// What `SHOW pgsluice.…` knows.
-pub const KNOWN_SHOWS: [&str; 12] = [
+pub const KNOWN_SHOWS: [&str; 13] = [
     "pgsluice.bypasses",
     "pgsluice.cache",
     "pgsluice.clients",

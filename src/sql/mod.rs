@@ -32,6 +32,7 @@ pub mod split;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
+mod unreadable;
 pub mod writes;
 
 pub use analyze::{Analysis, Analyzer, Config, ReadStatement, Script};

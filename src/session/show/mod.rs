@@ -65,7 +65,7 @@ pub enum Subject {
 }
 
 /// Every subject under its name, and whether any client may ask for it.
-const SUBJECTS: [(&str, Subject, bool); 19] = [
+const SUBJECTS: [(&str, Subject, bool); 20] = [
     ("bypasses", Subject::Bypasses, true),
     ("cache", Subject::Cache, true),
     ("clients", Subject::Clients, true),

@@ -298,20 +298,6 @@ impl Statement {
     }
 }
 
-impl ReadStatement {
-    /// Its class, which rules name.
-    #[must_use]
-    pub fn class(&self) -> Class {
-        reads::class(self.kind())
-    }
-
-    /// Where it may run.
-    #[must_use]
-    pub fn site(&self) -> Site {
-        reads::site(self)
-    }
-}
-
 impl UnprovenStatement {
     /// Its class, which rules name.
     #[must_use]

@@ -10,6 +10,20 @@ use crate::sql::kind::{ConfigValue, Discard, Isolation, Kind, SettingChange};
 use crate::sql::lexer::{LexOptions, lex};
 use crate::sql::tokens::Tokens;
 
+impl ReadStatement {
+    /// Its class, which rules name.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        class(self.kind())
+    }
+
+    /// Where it may run.
+    #[must_use]
+    pub fn site(&self) -> Site {
+        site(self)
+    }
+}
+
 /// The class of a read of `kind`.
 pub(super) fn class(kind: &Kind) -> Class {
     match kind {

@@ -60,6 +60,8 @@ async fn what_is_denied_reaches_no_upstream_by_either_protocol() {
     let mut client = world.client().await;
 
     assert_denied(&client.query("SELECT * FROM secrets").await, b"I");
+    let long = format!("SELECT * FROM secrets /* {} */", "x".repeat(5_000));
+    assert_denied(&client.query(&long).await, b"I");
     assert_denied(&client.query("SELECT 1; SELECT * FROM public.secrets; SELECT 2").await, b"I");
     let told = [parse("", "SELECT * FROM secrets", &[]), bind("", "", &[], 0)].concat();
     client.send(&[told, execute("", 0), sync()].concat()).await;
@@ -70,8 +72,8 @@ async fn what_is_denied_reaches_no_upstream_by_either_protocol() {
     upstream.send(&[done(b'1'), done(b'2'), failed.concat()].concat()).await;
     assert_denied(&client.until_ready().await, b"I");
 
-    assert_eq!(counts(&world, "no_secrets").enforced, 3);
-    assert_eq!(counts(&world, "goes_away").matched, 3);
+    assert_eq!(counts(&world, "no_secrets").enforced, 4);
+    assert_eq!(counts(&world, "goes_away").matched, 4);
     assert_eq!(world.counts().acquires, 1);
 }
 
