@@ -68,12 +68,13 @@ SCRIPTS = {
         \timing on
         \timing off
         \echo `echo shell`""",
+    # The program says it where psql says nothing meanwhile: the two would race for one stream.
     "copy": r"""\copy (SELECT * FROM books ORDER BY id) TO STDOUT
         \copy authors TO STDOUT WITH (FORMAT csv, HEADER)
         \copy library.books (id, title) TO STDOUT (DELIMITER '|', NULL '-')
         \copy (SELECT 1 / (id - 20) FROM books ORDER BY id) TO STDOUT
         \copy absent TO STDOUT
-        \copy (SELECT name FROM authors ORDER BY id) TO PROGRAM 'cat'
+        \copy (SELECT name FROM authors ORDER BY id) TO PROGRAM 'cat >&2'
         COPY (SELECT 1) TO STDOUT; SELECT 'behind';
         COPY (SELECT id FROM books WHERE id < 4) TO STDOUT \; SELECT 'in one' \; COPY authors TO STDOUT;""",
     "stop at an error": "\\set ON_ERROR_STOP 1\nSELECT 1;\nSELECT 1 / 0;\nSELECT 'never';",
