@@ -30,7 +30,7 @@ pub fn wanted(actions: &[Action], session: RouteOverride) -> RouteOverride {
 /// What a comment in front of a statement says of where it wants to go:
 /// `/* pgsluice.route=primary */`.
 ///
-/// No more is read than [`HINT_BYTES_MAX`] bytes.
+/// No more is read than `HINT_BYTES_MAX` bytes.
 #[must_use]
 pub fn hint(text: &[u8]) -> Option<RouteOverride> {
     let comment = text.trim_ascii_start().strip_prefix(b"/*")?;
