@@ -18,7 +18,9 @@ use super::read::RULES_MAX;
 pub(super) struct Candidates {
     /// Rules that nothing tells from others, in words of 64.
     always: Box<[u64]>,
-    /// Whether there are others.
+    /// Those found by words of the text.
+    by_query: Box<[u64]>,
+    /// Whether there are others than `always`.
     has_keys: bool,
     users: ByText,
     applications: ByText,
@@ -53,7 +55,7 @@ impl Candidates {
     /// An index of rules with these conditions, in their order.
     pub(super) fn of<'c>(rules: impl Iterator<Item = &'c [Condition]>) -> Self {
         let mut index = Self::default();
-        let mut always = vec![0; WORDS_OF_RULES];
+        let (mut always, mut by_query) = (vec![0; WORDS_OF_RULES], vec![0; WORDS_OF_RULES]);
         let (mut query, mut normalised) = (WordLists::default(), WordLists::default());
         let mut last_word = 0;
         for (place, conditions) in rules.enumerate() {
@@ -69,7 +71,13 @@ impl Candidates {
                     }
                     true
                 }
-                Key::Query(words) => query.put(&words, rule),
+                Key::Query(words) => {
+                    let is_found = query.put(&words, rule);
+                    if is_found {
+                        set(&mut by_query, rule);
+                    }
+                    is_found
+                }
                 Key::Normalised(words) => normalised.put(&words, rule),
                 Key::Always => false,
             };
@@ -79,9 +87,13 @@ impl Candidates {
             }
         }
         index.query = query.build(&mut always);
+        if index.query.is_none() {
+            by_query.fill(0);
+        }
         index.normalised = normalised.build(&mut always);
         always.truncate(last_word + 1);
-        index.always = always.into();
+        by_query.truncate(last_word + 1);
+        (index.always, index.by_query) = (always.into(), by_query.into());
         index
     }
 
@@ -96,6 +108,29 @@ impl Candidates {
         }
         self.find(view, &mut found);
         walk(found.get(..self.always.len()).unwrap_or_default(), visit);
+    }
+
+    /// The same for those of `among` alone.
+    ///
+    /// They are among the candidates already, as far as anything but the text tells.
+    pub(super) fn visit_among(
+        &self,
+        among: &[u64],
+        view: &View<'_>,
+        visit: impl FnMut(usize) -> ControlFlow<()>,
+    ) {
+        let pairs = || among.iter().zip(&self.by_query);
+        match &self.query {
+            Some(words) if pairs().any(|(rules, by_query)| rules & by_query != 0) => {
+                let mut found = [0_u64; WORDS_OF_RULES];
+                words.find(view.facts.statement.text(), &mut found);
+                for (found, (rules, by_query)) in found.iter_mut().zip(pairs()) {
+                    *found = rules & (*found | !by_query);
+                }
+                walk(found.get(..among.len()).unwrap_or_default(), visit);
+            }
+            _ => walk(among, visit),
+        }
     }
 
     fn find(&self, view: &View<'_>, found: &mut [u64]) {

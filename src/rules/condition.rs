@@ -137,6 +137,12 @@ impl Test {
         }
     }
 
+    /// Whether statements of one sender that differ in their constants and comments alone may
+    /// answer it differently.
+    pub(super) const fn varies(&self) -> bool {
+        matches!(self, Self::Days(_) | Self::Hours(_) | Self::Tags(_) | Self::Query(_))
+    }
+
     /// Its place among conditions: those that cost little are asked first.
     pub(super) const fn cost(&self) -> u8 {
         match self {

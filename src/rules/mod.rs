@@ -20,6 +20,7 @@ pub mod facts;
 mod hours;
 mod names;
 mod pattern;
+mod presumed;
 pub mod problem;
 mod read;
 pub mod recent;
@@ -37,6 +38,7 @@ pub use self::action::{Action, ActionName, CacheFor, Denial, EffectKind, Per, Ro
 pub use self::decision::{Decision, Effect, Matched, Outcome, Verdict};
 pub use self::facts::{Facts, Need, Needs, Statement};
 pub use self::hours::TimeOfDay;
+pub use self::presumed::Presumed;
 pub use self::problem::Problem;
 pub use self::read::matching::KEYS as MATCH_KEYS;
 pub use self::tags::Tag;

@@ -6,8 +6,6 @@
 //!
 //! <https://google.github.io/sqlcommenter/spec/>
 
-use memchr::memmem;
-
 use crate::sql::lexer::{LexOptions, lex};
 
 /// A tag: what an application says of its statement.
@@ -27,7 +25,8 @@ pub struct Tag {
 pub fn read(text: &[u8], standard_conforming_strings: bool) -> Vec<Tag> {
     let mut tags = Vec::new();
     // Most texts have no comment at all.
-    if memmem::find(text, b"/*").is_none() {
+    let begins_comment = |slash: usize| text.get(slash + 1) == Some(&b'*');
+    if !memchr::memchr_iter(b'/', text).any(begins_comment) {
         return tags;
     }
     let options = LexOptions {

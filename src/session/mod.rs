@@ -88,7 +88,7 @@ use self::ledger::Ledger;
 use self::portals::Portals;
 use self::prepared::Prepared;
 use self::relay::until;
-use self::ruling::Ruled;
+use self::ruling::{Foreseen, Ruled};
 use self::stale::Staleness;
 use self::state::{Block, State};
 use self::tee::Tee;
@@ -143,6 +143,7 @@ pub struct Session {
     copying: Option<Copying>,
     /// What rules say of the exchange under way.
     ruled: Option<Box<Ruled>>,
+    foreseen: Option<Box<Foreseen>>,
 }
 
 /// Where the session is in the extended protocol.

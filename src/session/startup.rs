@@ -94,6 +94,7 @@ impl Session {
             freshness,
             copying: None,
             ruled: None,
+            foreseen: None,
             shared,
         });
         let outcome = match (startup, database == session.shared.database) {

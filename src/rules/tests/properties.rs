@@ -22,7 +22,7 @@ struct MadeRule {
 }
 
 /// Some match the statement, some do not, found in every way that there is.
-const MATCHING: [&str; 18] = [
+const MATCHING: [&str; 22] = [
     "",
     "user: ann",
     "user: [bob, ann]",
@@ -41,6 +41,19 @@ const MATCHING: [&str; 18] = [
     "query_regex: ['FROM pay', '^SELECT']",
     "class: read, not: {user: bob}",
     "not: {query_regex: orders}",
+    "tags: {team: billing}",
+    "not: {tags: {team: billing}}, user: ann",
+    "hours: '00:00-12:00', query_regex: pay",
+    "days: mon, user: bob",
+];
+
+/// Some have words that rules ask for, and tags; some have not.
+const SENT: [&str; 5] = [
+    "SELECT 1 FROM orders",
+    "SELECT 2 FROM pay",
+    "SELECT 3 FROM ORDERS /*team='billing'*/",
+    "/*team='other'*/ TABLE orders",
+    "",
 ];
 
 const ACTIONS: [&str; 9] = [
@@ -124,6 +137,21 @@ proptest! {
             }
         }
         prop_assert_eq!(decided(&set), deciding.end(|| Verdict::Allow { rule: None }));
+    }
+
+    #[test]
+    fn what_is_presumed_changes_no_decision(rules in rules(), text in prop::sample::select(&SENT[..])) {
+        let set = compiled(&rules);
+        let presumed = set.presume(&facts("app", &statement()));
+        // Of the same kind, as far as all but its text tells.
+        let other = Made { text: text.to_owned(), ..statement() };
+        let facts = facts("app", &other);
+        let now = TimeOfDay::default();
+        let decision = set.decide(&facts, now);
+        prop_assert_eq!(&set.decide_among(&presumed, &facts, now), &decision);
+        if set.is_nothing(&presumed) {
+            prop_assert_eq!(decision, Decision::of(Verdict::Allow { rule: None }));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! ```
 
 mod current;
+mod foreseen;
 mod limiting;
 mod limits;
 mod stated;
@@ -20,10 +21,11 @@ use std::time::SystemTime;
 use bytes::BytesMut;
 
 pub use self::current::Rules;
+pub(super) use self::foreseen::Foreseen;
 use self::limits::Limits;
 pub(super) use self::limits::Run;
-use self::stated::Sender;
 pub(super) use self::stated::Stated;
+use self::stated::{INLINE_BYTES_MAX, Sender};
 use self::waiting::Slot;
 use super::Session;
 use super::control::Control;
@@ -32,7 +34,9 @@ use super::ledger::Owed;
 use super::shared::Shared;
 use super::state::Block;
 use crate::error::{GatewayError, RuleError};
-use crate::rules::{CacheFor, Decision, Effect, Route, Rule, RuleSet, TimeOfDay, Verdict};
+use crate::rules::{
+    CacheFor, Decision, Effect, Presumed, Route, Rule, RuleSet, TimeOfDay, Verdict,
+};
 use crate::session::runnable::Runnable;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::kind::{GatewayCommand, Kind};
@@ -70,6 +74,10 @@ impl Session {
         // What runs in a failed block is its end; PostgreSQL refuses all else.
         let has_failed = matches!(self.state.block(), Block::Failed | Block::DeferredFailed(_));
         if has_failed || !self.shared.rules.is_active() {
+            return Ok(());
+        }
+        let set = self.shared.rules.set();
+        if self.presumed(&set, read).is_some_and(|presumed| set.is_nothing(&presumed)) {
             return Ok(());
         }
         Box::pin(self.rule_on(vec![Stated::from(read)])).await
@@ -126,7 +134,7 @@ impl Session {
 
     /// What the rules say of a statement; counted. A long one is decided on beside the event
     /// loop.
-    async fn judge(&self, stated: Stated) -> Result<Ruling, GatewayError> {
+    async fn judge(&mut self, stated: Stated) -> Result<Ruling, GatewayError> {
         let set = self.shared.rules.set();
         let application = self.freshness.application();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -142,11 +150,34 @@ impl Session {
             // The task ends without a decision only when it panics: then nothing is allowed.
             deciding.await.map_err(|_| GatewayError::Rule(Box::new(RuleError::Undecided)))?
         } else {
-            let sender = sender(&self.shared, &self.control, &application);
-            set.decide(&sender.facts(&stated), time)
+            let presumed = match &stated {
+                Stated::Text(Runnable::Read(read)) => self.presumed(&set, read),
+                Stated::Text(Runnable::Unproven(_)) | Stated::Unknown { .. } => None,
+            };
+            let facts = sender(&self.shared, &self.control, &application).facts(&stated);
+            match presumed {
+                Some(presumed) => set.decide_among(&presumed, &facts, time),
+                None => set.decide(&facts, time),
+            }
         };
         set.count(&decision, now_s);
         Ok(Ruling { set, stated, decision })
+    }
+
+    /// The rules of `set` that may match statements like `read`; `None` where finding that out
+    /// costs more than it saves.
+    fn presumed(&mut self, set: &Arc<RuleSet>, read: &ReadStatement) -> Option<Presumed> {
+        if !set.may_presume() || read.text().len() > INLINE_BYTES_MAX {
+            return None;
+        }
+        let application = self.freshness.application();
+        let Self { shared, control, foreseen, .. } = self;
+        let fingerprint = read.shared_fingerprint();
+        let foreseen = foreseen.get_or_insert_default();
+        Some(foreseen.of(set, &application, &fingerprint, || {
+            let stated = Stated::from(read);
+            set.presume(&sender(shared, control, &application).facts(&stated))
+        }))
     }
 
     /// Tells the client what rules have to say, ahead of the exchange's reply.

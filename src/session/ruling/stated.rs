@@ -110,4 +110,4 @@ impl Statement for Stated {
 }
 
 /// The longest text that is decided on by its contents on the event loop, in bytes.
-const INLINE_BYTES_MAX: usize = 4 << 10;
+pub(super) const INLINE_BYTES_MAX: usize = 4 << 10;
