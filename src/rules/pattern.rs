@@ -112,12 +112,13 @@ fn demanded(hir: &Hir, depth: usize) -> Option<Vec<Vec<u8>>> {
     }
 }
 
-/// The best that a sequence demands: its longest run of letters, or what one of its parts does.
+/// The best that a sequence demands: its longest run of letters, or what one of its parts does. Of
+/// several as long the last, for statements begin alike.
 fn of_concat(parts: &[Hir], depth: usize) -> Option<Vec<Vec<u8>>> {
     let mut best: Option<Vec<Vec<u8>>> = None;
     let mut offer = |words: Vec<Vec<u8>>| {
         let shortest = |words: &[Vec<u8>]| words.iter().map(Vec::len).min().unwrap_or_default();
-        if best.as_deref().is_none_or(|best| shortest(best) < shortest(&words)) {
+        if best.as_deref().is_none_or(|best| shortest(best) <= shortest(&words)) {
             best = Some(words);
         }
     };
