@@ -282,3 +282,15 @@ def floor(world, seconds, rounds):
         rows = in_turn(world, seconds, rounds, "floor", (plain, floored), Load("simple", 1))
         world.place.stop(plain.process)
     return rows
+
+
+def operated(world, seconds, rounds):
+    """What the operator's surfaces cost: statistics, metrics and twenty rules, and none of them."""
+    rows = []
+    for mode in ("simple", "prepared"):
+        targets = (world.new_bare(), world.new_operated())
+        rows += [{"mode": mode, **row} for row in in_turn(
+            world, seconds, rounds, f"operated, {mode}", targets, Load(mode, 16))]
+        for target in targets:
+            world.place.stop(target.process)
+    return rows

@@ -5,6 +5,8 @@ import re
 NAMES = {"direct": "PostgreSQL", "pgbouncer": "PgBouncer", "pgsluice": "pgsluice",
          "pgsluice-cached": "pgsluice, cached", "pgsluice-alone": "pgsluice, without a replica",
          "pgsluice-replica": "pgsluice, with a replica",
+         "pgsluice-bare": "pgsluice, without any of it",
+         "pgsluice-operated": "pgsluice, with statistics, metrics and twenty rules",
          "pgsluice-floor": "pgsluice, with a replica and a floor"}
 
 
@@ -173,6 +175,12 @@ def _more_targets(data, add):
         own, base = (find(floored, target=f"pgsluice-{name}") for name in ("floor", "replica"))
         ratio = own["latency_ms"] / base["latency_ms"]
         add("a floor that is satisfied: latency ÷ without a floor", "≤ 1.05", ratio, ratio <= 1.05)
+    for mode in sorted({row["mode"] for row in data.get("operated", [])}):
+        own, base = (find(data["operated"], mode=mode, target=f"pgsluice-{name}")
+                     for name in ("operated", "bare"))
+        ratio = own["proxy_us"] / base["proxy_us"]
+        add(f"statistics, metrics and twenty rules, `-S` {mode}: CPU ÷ without", "< 1.05", ratio,
+            ratio < 1.05)
     if reconnecting := data.get("connects"):
         own, peer = find(reconnecting, target="pgsluice"), find(reconnecting, target="pgbouncer")
         add("connect–query–close: rate ÷ PgBouncer", "≥ 1", own["tps"] / peer["tps"],
@@ -241,6 +249,10 @@ def markdown(data):
     if data.get("floor"):
         parts.append("## A floor that is satisfied, `-S` simple, one client\n\n"
                      + plain(data["floor"], RUN_COLUMNS))
+    if data.get("operated"):
+        parts.append("## What the operator's surfaces cost, `-S`, 16 clients\n\nThe rules are "
+                     "[these](../scripts/benchmark/rules.yaml).\n\n"
+                     + plain(data["operated"], RUN_COLUMNS))
     return "\n\n".join(parts)
 
 
