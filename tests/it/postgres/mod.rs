@@ -22,6 +22,7 @@ mod read_only;
 mod rules;
 mod settings;
 mod timeouts;
+mod tokens;
 mod topology;
 mod tpcb;
 mod transactions;
