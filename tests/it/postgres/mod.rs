@@ -26,6 +26,7 @@ mod tokens;
 mod topology;
 mod tpcb;
 mod transactions;
+mod two_phase;
 mod types;
 mod writers;
 
