@@ -8,17 +8,18 @@ use std::time::Duration;
 use futures::future::join_all;
 use pgsluice::demo::binaries::Binaries;
 use pgsluice::demo::command::poll;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 
 use super::conversation::{Value, bind};
 use super::gateway;
-use crate::support::STEP_MAX;
 use crate::support::client::{Client, Login};
 use crate::support::gateway::Gateway;
 use crate::support::messages::{execute, field, parse, query, sqlstate, sync};
 use crate::support::postgres::{Postgres, bindir};
 use crate::support::served::until_released;
+use crate::support::{STEP_MAX, soak_time_given};
 
 #[tokio::test]
 async fn pgbench_s_sums_add_up_while_connections_are_killed() {
@@ -26,23 +27,30 @@ async fn pgbench_s_sums_add_up_while_connections_are_killed() {
     let gateway = in_front_of(&postgres);
     pgbench(&gateway, &["-i", "-s", "4", "-q"]).await.unwrap();
 
+    let begun = Instant::now();
+    // As long as the caller wants, and once by each protocol at the least.
+    let until = begun + soak_time_given().unwrap_or_default();
     let mut processed = 0;
     let mut aborted = 0;
-    for protocol in ["simple", "extended", "prepared"] {
-        let killing = kill_now_and_then(&postgres, Duration::from_millis(150)).await;
-        // Whoever loses its connection amid a transaction is out: so there are several rounds.
-        for _ in 0..3 {
+    let mut kills = 0;
+    let mut rounds = 0;
+    while rounds < 3 || Instant::now() < until {
+        for protocol in ["simple", "extended", "prepared"] {
+            let killing = kill_now_and_then(&postgres, Duration::from_millis(150)).await;
+            // Whoever loses its connection amid a transaction is out: so there are several rounds.
             let arguments = ["-n", "-c", "16", "-j", "2", "-T", "2", "-M", protocol];
             // It ends badly when any client was thrown out.
             let output = pgbench(&gateway, &arguments).await.unwrap_or_else(|output| output);
+            kills += killing.end().await;
             let line = output.lines().find_map(|line| line.split_once("actually processed: "));
             let (_, count) = line.unwrap_or_else(|| panic!("{output}"));
             processed += count.split('/').next().unwrap().trim().parse::<u64>().unwrap();
             aborted += output.matches(" aborted ").count() as u64;
             assert!(!output.contains("ERROR:"), "{output}");
         }
-        killing.abort();
+        rounds += 1;
     }
+    let took = begun.elapsed();
 
     let admin = postgres.connect().await;
     let sums = "SELECT (SELECT sum(abalance) FROM pgbench_accounts)::bigint,
@@ -56,10 +64,13 @@ async fn pgbench_s_sums_add_up_while_connections_are_killed() {
     let count = u64::try_from(count).unwrap();
     assert!(processed > 300, "{processed}");
     assert!(aborted > 5, "nobody was hit: {aborted}");
+    // Each kill is one connection, and so one client at the most.
+    assert!(aborted <= kills, "{aborted} are out by {kills} kills");
     // Of the last transaction of whoever was thrown out nobody knows.
     assert!((processed..=processed + aborted).contains(&count), "{count}: {processed}, {aborted}");
     let mut client = Client::login(login_of(&gateway)).await;
-    until_released(&mut client).await;
+    let pool = until_released(&mut client).await;
+    eprintln!("{processed} done, {aborted} clients out by {kills} kills in {took:?}; {pool:?}");
 }
 
 /// Each write is a transaction of its own, and comes with a number.
@@ -73,7 +84,7 @@ async fn a_write_whose_connection_is_killed_is_not_done_twice() {
     drop(admin);
     let killing = kill_now_and_then(&postgres, Duration::from_millis(20)).await;
     let told = join_all((0..16).map(|first| write_numbers(&gateway, first))).await;
-    killing.abort();
+    killing.end().await;
     let admin = postgres.connect().await;
 
     let (acknowledged, failed): (Vec<_>, Vec<_>) =
@@ -168,15 +179,32 @@ async fn write_numbers(gateway: &Gateway, first: i64) -> Vec<(i64, bool)> {
 }
 
 /// Ends one of the gateway's connections after the other, whichever it may be.
-async fn kill_now_and_then(postgres: &Postgres, pause: Duration) -> JoinHandle<()> {
+struct Killing {
+    killing: JoinHandle<u64>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Killing {
+    /// How many were ended.
+    async fn end(self) -> u64 {
+        self.stop.send(()).expect("it goes on until then");
+        self.killing.await.expect("its own work")
+    }
+}
+
+async fn kill_now_and_then(postgres: &Postgres, pause: Duration) -> Killing {
     let admin = postgres.connect().await;
-    tokio::spawn(async move {
+    let (stop, mut stopped) = oneshot::channel();
+    let killing = tokio::spawn(async move {
         let mut ticks = interval(pause);
-        loop {
+        let mut kills = 0;
+        while stopped.try_recv().is_err() {
             ticks.tick().await;
-            admin.execute(KILL, &[]).await.unwrap();
+            kills += admin.execute(KILL, &[]).await.unwrap();
         }
-    })
+        kills
+    });
+    Killing { killing, stop }
 }
 
 const KILL: &str = "SELECT pg_terminate_backend(pid) FROM (

@@ -30,12 +30,17 @@ pub(crate) mod world;
 /// The longest that any one step of a test may take.
 pub(crate) const STEP_MAX: Duration = Duration::from_secs(10);
 
-/// How long the soak goes on, as the caller of the tests wants it.
+/// How long the soak goes on.
 pub(crate) fn soak_time() -> Duration {
+    soak_time_given().unwrap_or(Duration::from_mins(1))
+}
+
+/// How long what can go on for any time is to do so, as the caller of the tests wants it.
+pub(crate) fn soak_time_given() -> Option<Duration> {
     #[expect(clippy::disallowed_methods, reason = "the tests' own setting, read here alone")]
     let given = std::env::var("PGSLUICE_SOAK_SECONDS").ok();
     let seconds = given.map(|seconds| seconds.parse().expect("PGSLUICE_SOAK_SECONDS is a number"));
-    Duration::from_secs(seconds.unwrap_or(60))
+    seconds.map(Duration::from_secs)
 }
 
 /// The longest that one answer may take in the soak, where thirty clients share two processors.
