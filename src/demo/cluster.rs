@@ -124,6 +124,33 @@ impl Cluster {
         self.until_streaming()
     }
 
+    /// Stops the server, winds it back to where it parted from `primary`, and makes a standby of
+    /// that of it, on the same port. Both need `wal_log_hints` (or checksums) and
+    /// `full_page_writes`.
+    ///
+    /// <https://www.postgresql.org/docs/current/app-pgrewind.html>
+    ///
+    /// # Errors
+    /// When it cannot be wound back or does not begin to stream.
+    pub fn rewind(&mut self, primary: &Self) -> Result<(), ClusterError> {
+        self.stop();
+        self.password.clone_from(&primary.password);
+        // Before 16 a new timeline is not told from the old one until a checkpoint has named it.
+        primary.run("postgres", "CHECKPOINT")?;
+        command::run(
+            self.program("pg_rewind")
+                .args(["--no-sync", "--write-recovery-conf"])
+                .args(["--source-server", &format!("{} dbname=postgres", primary.conninfo())])
+                .arg("--target-pgdata")
+                .arg(self.data())
+                .env("PGPASSWORD", &primary.password),
+            "",
+        )?;
+        self.configure()?;
+        self.start_once()?;
+        self.until_streaming()
+    }
+
     /// Has a standby stream from another server from now on.
     ///
     /// # Errors

@@ -42,10 +42,13 @@ pub(super) struct Record {
     sessions: AtomicU64,
     steps: AtomicU64,
     reads: AtomicU64,
+    transactions: AtomicU64,
     on_step: Notify,
     may_fail: AtomicBool,
     /// Whether a write that names its table is to be seen by everybody.
     is_for_all: bool,
+    /// Whether the sessions go on beyond their steps.
+    goes_on: AtomicBool,
     /// Each step is a write once in so many.
     pub(super) write_each: usize,
     /// Whether the primary will be another on the way.
@@ -60,9 +63,11 @@ impl Record {
             sessions: AtomicU64::new(0),
             steps: AtomicU64::new(0),
             reads: AtomicU64::new(0),
+            transactions: AtomicU64::new(0),
             on_step: Notify::new(),
             may_fail: AtomicBool::new(false),
             is_for_all,
+            goes_on: AtomicBool::new(false),
             write_each,
             has_failover,
         }
@@ -83,6 +88,15 @@ impl Record {
 
     pub(super) fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
+    }
+
+    /// So many transactions that were to write have ended, one way or the other.
+    pub(super) fn on_transactions(&self, count: u64) {
+        self.transactions.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn transactions(&self) -> u64 {
+        self.transactions.load(Ordering::Relaxed)
     }
 
     pub(super) fn steps(&self) -> u64 {
@@ -111,6 +125,20 @@ impl Record {
     /// From now on servers come and go.
     pub(super) fn on_trouble(&self) {
         self.may_fail.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the sessions are to go on however many steps they have taken.
+    pub(super) fn goes_on(&self) -> bool {
+        self.goes_on.load(Ordering::Relaxed)
+    }
+
+    /// Has the sessions go on until `end` is called.
+    pub(super) fn go_on(&self) {
+        self.goes_on.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn end(&self) {
+        self.goes_on.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn on_written(&self, write: Write) {

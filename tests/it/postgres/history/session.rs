@@ -29,6 +29,22 @@ pub(super) struct Told {
     pub(super) code: String,
     pub(super) is_fatal: bool,
     text: String,
+    /// What it came in answer to.
+    pub(super) amid: Amid,
+    way: usize,
+}
+
+/// What a client is at when an error comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Amid {
+    /// A read by itself, of which nothing was told yet: it has not started, or can be run again.
+    Read,
+    /// What the gateway answers without any server.
+    Own,
+    /// A transaction that was open.
+    Block,
+    /// What may have been written.
+    Write,
 }
 
 pub(super) struct Session<'a> {
@@ -73,10 +89,12 @@ impl<'a> Session<'a> {
         client
     }
 
-    /// Writes and reads, or reads alone, so many times.
+    /// Writes and reads, or reads alone, so many times, and on while the record goes on.
     pub(super) async fn run(&mut self, steps: usize) -> Wrong {
         let mut wrong = Wrong::new();
-        for _ in 0..steps {
+        let mut taken = 0;
+        while taken < steps || self.record.goes_on() {
+            taken += 1;
             let outcome = self.step().await;
             if let Err(error) = outcome {
                 self.on_error(error, &mut wrong).await;
@@ -129,8 +147,10 @@ impl<'a> Session<'a> {
         // What a failover leaves prepared locks its row for good.
         let way = if way == PREPARED && record.has_failover { 0 } else { way };
         for bytes in ways(key, value, way) {
-            self.say(&bytes).await.map_err(|told| told.amid(way))?;
+            self.say(&bytes).await.map_err(|told| told.amid(Amid::Write, way))?;
         }
+        // What is prepared ends twice.
+        record.on_transactions(if way == PREPARED { 2 } else { 1 });
         // At once: whatever waits for another primary is told positions of its timeline.
         let token = self.say(&query("SHOW pgsluice.lsn")).await?;
         let lsn = rows(&token)[0][0].clone().unwrap_or_default();
@@ -139,8 +159,9 @@ impl<'a> Session<'a> {
             // Never seen by anybody.
             let sql = format!("UPDATE h SET v = {} WHERE k = {key}", value + 1_000_000_000);
             for sql in ["BEGIN", &sql, "ROLLBACK"] {
-                self.say(&query(sql)).await?;
+                self.say(&query(sql)).await.map_err(|told| told.amid(Amid::Write, WAYS))?;
             }
+            record.on_transactions(1);
         }
         Ok(key)
     }
@@ -165,19 +186,18 @@ impl<'a> Session<'a> {
         let parsed = |name| {
             [parse(name, by_key, &[]), bind("", name, &values, &[]), execute("", 0)].concat()
         };
-        let reply = match way {
-            0 => {
-                let end = ["BEGIN READ ONLY", &select, "COMMIT"];
-                self.say(&query(end[0])).await?;
-                let reply = self.say(&query(end[1])).await?;
-                self.say(&query(end[2])).await?;
-                reply
-            }
-            1 => self.say(&[parsed(""), sync()].concat()).await?,
-            2 => self.say(&query(&format!("SELECT 1; {select}"))).await?,
-            3 => self.say(&query(&format!("BEGIN READ ONLY; {select}; COMMIT"))).await?,
-            _ => self.say(&query(&select)).await?,
+        let amid = if way == 0 { Amid::Block } else { Amid::Read };
+        let exchanges = match way {
+            0 => ["BEGIN READ ONLY", &select, "COMMIT"].map(query).to_vec(),
+            1 => vec![[parsed(""), sync()].concat()],
+            2 => vec![query(&format!("SELECT 1; {select}"))],
+            3 => vec![query(&format!("BEGIN READ ONLY; {select}; COMMIT"))],
+            _ => vec![query(&select)],
         };
+        let mut reply = Vec::new();
+        for bytes in exchanges {
+            reply.extend(self.say(&bytes).await.map_err(|told| told.amid(amid, way))?);
+        }
         let row = rows(&reply).pop().unwrap_or_default();
         let found = row.first().cloned().flatten().unwrap_or_default();
         let found: i64 = found.parse().unwrap_or(-1);
@@ -218,7 +238,8 @@ impl<'a> Session<'a> {
                 b'E' => {
                     let is_fatal = field(&body, b'V').as_deref() == Some("FATAL");
                     let text = field(&body, b'M').unwrap_or_default();
-                    let told = Told { code: sqlstate(&body), is_fatal, text };
+                    let code = sqlstate(&body);
+                    let told = Told { code, is_fatal, text, amid: Amid::Own, way: 0 };
                     if is_fatal {
                         return Err(told);
                     }
@@ -232,9 +253,8 @@ impl<'a> Session<'a> {
 }
 
 impl Told {
-    fn amid(mut self, way: usize) -> Self {
-        self.text = format!("{} (way {way})", self.text);
-        self
+    fn amid(self, amid: Amid, way: usize) -> Self {
+        Self { amid, way, ..self }
     }
 }
 
