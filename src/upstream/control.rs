@@ -146,8 +146,16 @@ impl ControlConnector {
         let position = client.prepare(POSITION).await?;
         let layout = layout(&client).await?;
         let answer_timeout = self.answer_timeout;
-        let is_full = true;
-        Ok(Control { client, connection, sighting, position, layout, is_full, answer_timeout })
+        Ok(Control {
+            client,
+            connection,
+            sighting,
+            position,
+            layout,
+            is_full: true,
+            can_wait: None,
+            answer_timeout,
+        })
     }
 }
 
@@ -160,6 +168,8 @@ pub struct Control {
     layout: WalLayout,
     /// Whether the full question is asked.
     is_full: bool,
+    /// Whether the server itself can wait for a position; not known before it has told its version.
+    can_wait: Option<bool>,
     answer_timeout: Duration,
 }
 
@@ -187,7 +197,9 @@ impl Control {
             }
             seen => seen,
         };
-        Ok(sighting(&seen?)?)
+        let seen = sighting(&seen?)?;
+        self.can_wait.get_or_insert(seen.version >= WAIT_VERSION_MIN);
+        Ok(seen)
     }
 
     /// Asks a standby what it has replayed; `None` when it is a standby no more.
@@ -199,6 +211,43 @@ impl Control {
     pub async fn replayed(&self) -> Result<Option<Lsn>, ControlError> {
         let row = self.ask(&self.position).await?;
         Ok(position(&row, 0)?)
+    }
+
+    /// Whether the server itself can wait until it has replayed something.
+    #[must_use]
+    pub fn can_wait(&self) -> bool {
+        self.can_wait.unwrap_or(false)
+    }
+
+    /// Asks a standby what it has replayed as soon as that is `floor`, and after `wait_max` at the
+    /// latest; `None` when it is a standby no more.
+    ///
+    /// A server that refuses to wait answers at once, and [cannot wait](Self::can_wait) from then
+    /// on. Not cancel-safe: close the connection.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn replayed_once_at(
+        &mut self,
+        floor: Lsn,
+        wait_max: Duration,
+    ) -> Result<Option<Lsn>, ControlError> {
+        let wait = wait_text(floor, wait_max);
+        // Sent together: the answer to the second comes right behind the end of the first.
+        let both = async {
+            let position = self.client.query_one(&self.position, &[]);
+            tokio::join!(self.client.batch_execute(&wait), position)
+        };
+        let (waited, row) = timeout(wait_max + self.answer_timeout, both).await?;
+        match waited {
+            Err(error) if error.as_db_error().is_some() => {
+                let error = ControlError::from(error);
+                tracing::warn!(%error, "upstream does not wait for positions: they are asked for");
+                self.can_wait = Some(false);
+            }
+            waited => waited?,
+        }
+        Ok(position(&row?, 0)?)
     }
 
     /// Ready when the connection has ended.
@@ -218,6 +267,18 @@ impl Drop for Control {
     fn drop(&mut self) {
         self.connection.abort();
     }
+}
+
+/// Has a standby wait until it has replayed `floor`, for `wait_max` rounded up to a millisecond.
+///
+/// It must stand alone: in a transaction with a snapshot it would hold up what it waits for. When
+/// the time is over, or the standby is promoted, it ends without an error.
+///
+/// <https://www.postgresql.org/docs/19/sql-wait-for.html>
+fn wait_text(floor: Lsn, wait_max: Duration) -> String {
+    // Zero is for ever.
+    let ms = wait_max.as_micros().div_ceil(1000).max(1);
+    format!("WAIT FOR LSN '{floor}' WITH (MODE 'standby_replay', TIMEOUT '{ms}ms', NO_THROW)")
 }
 
 /// Who may not ask gets what nearly every cluster has.
@@ -251,6 +312,9 @@ fn position(
     let position: Option<PgLsn> = row.try_get(column)?;
     Ok(position.map(|position| Lsn::from_u64(position.into())))
 }
+
+/// The first `server_version_num` that knows `WAIT FOR LSN`.
+const WAIT_VERSION_MIN: u32 = 190_000;
 
 /// As the last options given they hold against those of the role and the database.
 const OPTIONS: &str = "-c search_path=pg_catalog -c default_transaction_read_only=on -c jit=off -c statement_timeout=0";
@@ -308,3 +372,21 @@ SELECT current_setting('wal_block_size')::int,
 
 /// What a standby has replayed.
 const POSITION: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_never_for_ever() {
+        let text = |us| wait_text(Lsn::from_u64(0x16_B374_D848), Duration::from_micros(us));
+        let expected = |ms: u32| {
+            format!(
+                "WAIT FOR LSN '16/B374D848' WITH (MODE 'standby_replay', TIMEOUT '{ms}ms', NO_THROW)"
+            )
+        };
+        for (us, ms) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (50_000, 50)] {
+            assert_eq!(text(us), expected(ms));
+        }
+    }
+}

@@ -2,16 +2,15 @@
 //! without a lock.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use deadpool::managed::BuildError;
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::member::Member;
 use super::pool::Upstream;
+use super::waiters::Waiters;
 use crate::freshness::beginnings::{Beginnings, OwnFloor};
 use crate::freshness::floors::{Floors, Places};
 use crate::freshness::losses::{Commit, LossLedger, LostCommit};
@@ -30,9 +29,8 @@ pub(super) struct Members {
     last_primary: AtomicUsize,
     /// Where the choice among equals begins.
     turn: AtomicUsize,
-    /// How many reads and writes wait for a change here.
-    waiters: AtomicU32,
-    changed: Notify,
+    /// The reads and writes that wait for a change here.
+    pub(super) waiters: Waiters,
     pub(super) floors: Floors,
     /// How many timelines have begun, and where the last one did; written under `written`.
     generation: AtomicU64,
@@ -85,8 +83,7 @@ impl Members {
             primary: AtomicUsize::new(0),
             last_primary: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
-            waiters: AtomicU32::new(0),
-            changed: Notify::new(),
+            waiters: Waiters::default(),
             floors: Floors::default(),
             generation: AtomicU64::new(0),
             began_at: AtomicLsn::default(),
@@ -159,31 +156,9 @@ impl Members {
         }
     }
 
-    /// Counts a wait for as long as the guard lives.
-    pub(super) fn wait(&self) -> Waiting<'_> {
-        self.waiters.fetch_add(1, Ordering::Relaxed);
-        Waiting(self)
-    }
-
-    pub(super) fn has_waiters(&self) -> bool {
-        self.waiters.load(Ordering::Relaxed) > 0
-    }
-
-    /// Ready at the next change after this call, of whatever kind.
-    ///
-    /// Cancel-safe.
-    pub(super) fn changed(&self) -> Notified<'_> {
-        self.changed.notified()
-    }
-
     /// Whether this one is the primary.
     pub(super) fn is_primary(&self, member: &Member) -> bool {
         self.primary().is_some_and(|primary| std::ptr::eq(primary, member))
-    }
-
-    /// A replica has replayed more.
-    pub(super) fn on_progress(&self) {
-        self.changed.notify_waiters();
     }
 
     /// An upstream was looked at; `why` is told when it is away.
@@ -305,7 +280,7 @@ impl Members {
             tracing::info!("no more: {alarm}");
         }
         known.alarms = decision.alarms;
-        self.changed.notify_waiters();
+        self.waiters.on_change();
     }
 
     fn on_new_timeline(&self, new: NewTimeline) {
@@ -344,22 +319,4 @@ fn log_lost(commit: &Commit) {
         fingerprint = format_args!("{fingerprint:016x}"),
         "an acknowledged commit was lost"
     );
-}
-
-/// Somebody waits for a change.
-pub(super) struct Waiting<'a>(&'a Members);
-
-impl Waiting<'_> {
-    /// Ready at the next change after this call.
-    ///
-    /// Cancel-safe.
-    pub(super) fn changed(&self) -> Notified<'_> {
-        self.0.changed()
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -23,3 +23,4 @@ mod taking;
 pub mod tls;
 mod tracker;
 pub mod upstreams;
+mod waiters;

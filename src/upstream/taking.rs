@@ -88,7 +88,7 @@ impl Upstreams {
         mut acquiring: impl Future<Output = T> + Unpin,
     ) -> Option<T> {
         loop {
-            let changed = self.members.changed();
+            let changed = self.members.waiters.changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if !self.members.is_primary(primary) {
@@ -103,7 +103,7 @@ impl Upstreams {
     }
 
     pub(super) async fn wait_for_primary(&self, wait_max: Duration) -> Result<Lease, AcquireError> {
-        let waiting = self.members.wait();
+        let waiting = self.members.waiters.enter(Lsn::ZERO);
         let deadline = Instant::now() + wait_max;
         self.members.look_at_all();
         loop {
@@ -127,7 +127,7 @@ impl Upstreams {
         floor: Lsn,
         wait_max: Duration,
     ) -> Result<Acquired, AcquireError> {
-        let waiting = self.members.wait();
+        let waiting = self.members.waiters.enter(floor);
         let deadline = Instant::now() + wait_max;
         self.members.look_at_all();
         loop {
@@ -159,7 +159,7 @@ impl Upstreams {
         floor: Lsn,
         wait_max: Duration,
     ) -> Option<Result<Lease, AcquireError>> {
-        let waiting = self.members.wait();
+        let waiting = self.members.waiters.enter(floor);
         let deadline = Instant::now() + wait_max;
         let mut is_first = true;
         while self.members.has_replica() {

@@ -4,12 +4,13 @@
 //! | --- | --- | --- |
 //! | always | role, timeline, cluster, position | every `PROBE_INTERVAL_MS`, and at once when a session says that something is wrong |
 //! | reads have floors | a standby's position | every `LSN_POLL_MS` |
-//! | a read waits | a standby's position | at once, then after 1 ms, 2 ms, 4 ms … up to `LSN_POLL_MS` |
+//! | a read waits | a standby's position | at once, then after 1 ms, 2 ms, 4 ms … up to `LSN_POLL_MS`; from PostgreSQL 19 on the server waits so long itself, and answers as soon as it is there |
 //! | it is away | to be let in | every `PROBE_INTERVAL_MS`, and at once when a session waits |
 //!
 //! When the connection ends the upstream is away at once. It may have been started again from an
 //! older state, so what it had replayed before counts for nothing afterwards.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::config::TrackingConfig;
 use super::control::{Control, ControlConnector, ControlError};
 use super::member::Member;
 use super::members::Members;
+use crate::lsn::Lsn;
 use crate::topology::Sight;
 
 /// Looks at one upstream until dropped.
@@ -75,28 +77,34 @@ impl Tracker {
         }
         self.on_looked();
         loop {
-            let is_probe = tokio::select! {
+            let awaited = self.awaited(&control, member);
+            let step = tokio::select! {
                 biased;
                 () = control.ended() => return ControlError::Ended,
-                () = member.look_now.notified() => true,
+                () = member.look_now.notified() => Step::Probe,
                 () = member.poll_now.notified() => {
                     polls.on_urgent();
-                    false
+                    Step::Poll
                 }
                 _ = probes.tick() => {
                     polls.is_wanted = member.take_wanted();
-                    true
+                    Step::Probe
                 }
-                () = sleep_until(polls.next), if polls.is_wanted => false,
+                Some(floor) = ready(awaited) => Step::Wait(floor),
+                () = sleep_until(polls.next), if polls.is_wanted => Step::Poll,
             };
-            let outcome = match is_probe {
-                true => self.probe(&mut control, member).await,
-                false => self.poll(&mut control, member).await,
+            let outcome = match step {
+                Step::Probe => self.probe(&mut control, member).await,
+                Step::Poll => self.poll(&mut control, member, None).await,
+                Step::Wait(floor) => {
+                    let wait_max = polls.pause.min(self.config.probe_interval);
+                    self.poll(&mut control, member, Some((floor, wait_max))).await
+                }
             };
             if let Err(error) = outcome {
                 return error;
             }
-            polls.on_polled(self.members.has_waiters());
+            polls.on_polled(self.members.waiters.is_any());
             // However many ask at once, the upstream is asked so often and no more.
             sleep(LOOK_PAUSE_MIN).await;
         }
@@ -111,19 +119,37 @@ impl Tracker {
         Ok(())
     }
 
-    async fn poll(&self, control: &mut Control, member: &Member) -> Result<(), ControlError> {
+    /// Asks for the position: now, or as soon as it is somewhere within some time.
+    async fn poll(
+        &self,
+        control: &mut Control,
+        member: &Member,
+        awaited: Option<(Lsn, Duration)>,
+    ) -> Result<(), ControlError> {
         if !member.is_in_recovery() {
             return Ok(());
         }
-        match control.replayed().await? {
+        let replayed = match awaited {
+            Some((floor, wait_max)) => control.replayed_once_at(floor, wait_max).await?,
+            None => control.replayed().await?,
+        };
+        match replayed {
             Some(lsn) => {
                 if member.replayed.raise(lsn) < lsn {
-                    self.members.on_progress();
+                    self.members.waiters.on_change();
                 }
                 Ok(())
             }
             None => self.probe(control, member).await,
         }
+    }
+
+    /// What somebody waits for, where the standby itself can wait for it.
+    fn awaited(&self, control: &Control, member: &Member) -> Option<Lsn> {
+        if !control.can_wait() || !member.is_in_recovery() {
+            return None;
+        }
+        self.members.waiters.next_floor(member.replayed.load())
     }
 
     fn on_looked(&mut self) {
@@ -132,6 +158,16 @@ impl Tracker {
             let _ = first.send(());
         }
     }
+}
+
+/// What is asked next.
+enum Step {
+    /// Who and where it is.
+    Probe,
+    /// Its position.
+    Poll,
+    /// Its position once it is here.
+    Wait(Lsn),
 }
 
 /// When a position is asked for next.

@@ -1,5 +1,6 @@
 //! The gateway in front of a real PostgreSQL, and both of them asked the same.
 
+mod awaiting;
 mod cache;
 mod cancels;
 mod catalog;
