@@ -10,7 +10,7 @@ use pgsluice::demo::binaries::Binaries;
 use pgsluice::demo::command::poll;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::conversation::{Value, bind};
 use super::gateway;
@@ -196,7 +196,9 @@ async fn kill_now_and_then(postgres: &Postgres, pause: Duration) -> Killing {
     let admin = postgres.connect().await;
     let (stop, mut stopped) = oneshot::channel();
     let killing = tokio::spawn(async move {
-        let mut ticks = interval(pause);
+        // Not before it has begun, and never two at once: a read is run once more, not twice.
+        let mut ticks = interval_at(Instant::now() + pause, pause);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut kills = 0;
         while stopped.try_recv().is_err() {
             ticks.tick().await;
