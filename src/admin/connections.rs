@@ -1,6 +1,8 @@
 //! Connections of the admin interface: how many there may be, and how long each may take.
 
 use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +45,7 @@ pub(super) async fn serve(listener: TcpListener, admin: Arc<Admin>, token: Optio
         };
         let (router, token) = (router.clone(), token.clone());
         connections.spawn(async move {
-            converse(stream, router, token).await;
+            converse(stream, Peer(Some(peer)), router, token).await;
             drop(place);
         });
     }
@@ -51,12 +53,26 @@ pub(super) async fn serve(listener: TcpListener, admin: Arc<Admin>, token: Optio
 
 type Router = TowerToHyperService<axum::Router>;
 
+/// Who asks: known where it is a network that they ask over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(Option<SocketAddr>);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
 /// Serves one connection, for so long at most.
-async fn converse<S>(stream: S, router: Router, token: Option<Arc<Token>>)
+async fn converse<S>(stream: S, peer: Peer, router: Router, token: Option<Arc<Token>>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let (router, token) = (router.clone(), token.clone());
         async move { Ok::<_, Infallible>(answer(token.as_deref(), &router, request).await) }
     });
@@ -133,7 +149,7 @@ mod tests {
         let router = axum::Router::new()
             .route("/", get(|| async { "here" }))
             .route("/never", get(std::future::pending::<()>));
-        tokio::spawn(converse(server, TowerToHyperService::new(router), None));
+        tokio::spawn(converse(server, Peer(None), TowerToHyperService::new(router), None));
         client
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!   socket ─► connections: how many, how long ─► guard: who may ─► routes ─┬─► health
 //!                                                                          ├─► metrics ─► exposition
-//!                                                                          └─► views (JSON)
+//!                                                                          ├─► views (JSON)
+//!                                                                          └─► rules, changes
 //! ```
 //!
 //! It reads what sessions and pools count, and touches no upstream save to find out whether one
@@ -19,6 +20,7 @@ mod metrics;
 mod page;
 mod reply;
 pub mod routes;
+mod rules;
 mod views;
 
 use std::io;

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 
 use super::reply::{Failure, Reply};
-use super::{Admin, changes, health, metrics, page, views};
+use super::{Admin, changes, health, metrics, page, rules, views};
 
 /// One thing that can be asked for.
 pub struct Route {
@@ -64,6 +64,9 @@ pub fn all() -> Vec<Route> {
         view("/cache", get(views::cache)),
         change("/cache/reset", post(changes::reset_cache)),
         view("/refusals", get(views::refusals)),
+        view("/rules", get(rules::rules)),
+        view("/rules/text", get(rules::text)),
+        change("/rules", post(rules::replace)),
         view("/settings", get(views::settings)),
         view("/openapi.json", get(openapi)),
     ]

@@ -208,10 +208,14 @@ fn rows(table: &TextTable) -> Value {
 }
 
 /// The query of a target, of these names alone.
-fn query_of<'a>(uri: &'a Uri, names: &[&str]) -> Result<BTreeMap<&'a str, &'a str>, Failure> {
+pub(super) fn query_of<'a>(
+    uri: &'a Uri,
+    names: &[&str],
+) -> Result<BTreeMap<&'a str, &'a str>, Failure> {
     let parts = uri.query().unwrap_or_default().split('&').filter(|part| !part.is_empty());
     let pair = |part: &'a str| match part.split_once('=') {
         Some((name, value)) if names.contains(&name) => Ok((name, value)),
+        _ if names.is_empty() => Err(Failure::bad_request("no query is taken here")),
         _ => Err(Failure::bad_request(format!("the query takes {}", names.join(", ")))),
     };
     parts.map(pair).collect()
@@ -221,7 +225,7 @@ fn found(value: &Value) -> Reply {
     to_json(StatusCode::OK, value)
 }
 
-fn since_1970_ms(at: SystemTime) -> u64 {
+pub(super) fn since_1970_ms(at: SystemTime) -> u64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -16,6 +16,7 @@ pub mod bucket;
 mod candidates;
 mod condition;
 pub mod decision;
+mod difference;
 pub mod facts;
 mod hours;
 mod names;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 pub use self::action::{Action, ActionName, CacheFor, Denial, EffectKind, Per, Route};
 pub use self::decision::{Decision, Effect, Matched, Outcome, Verdict};
+pub use self::difference::Difference;
 pub use self::facts::{Facts, Need, Needs, Statement};
 pub use self::hours::TimeOfDay;
 pub use self::presumed::Presumed;
@@ -60,12 +62,16 @@ pub struct Rule {
     action_name: ActionName,
     action: Action,
     conditions: Box<[Condition]>,
+    /// Of how it is written, for its likeness to another.
+    digest: u64,
     state: Arc<RuleState>,
 }
 
 /// The rules of one file, compiled; by priority, and at the same priority in the file's order.
 #[derive(Debug)]
 pub struct RuleSet {
+    /// The file.
+    text: Box<str>,
     rules: Box<[Rule]>,
     default_denial: Option<Denial>,
     candidates: Candidates,
@@ -77,6 +83,7 @@ impl RuleSet {
     #[must_use]
     pub fn empty() -> Self {
         Self {
+            text: Box::default(),
             rules: Box::default(),
             default_denial: None,
             candidates: Candidates::default(),
@@ -116,7 +123,28 @@ impl RuleSet {
             condition.test.add_needs(&mut needs);
         }
         let candidates = Candidates::of(rules.iter().map(|rule| &*rule.conditions));
-        Ok(Self { rules, default_denial: file.default_denial, candidates, needs })
+        Ok(Self {
+            text: text.into(),
+            rules,
+            default_denial: file.default_denial,
+            candidates,
+            needs,
+        })
+    }
+
+    /// The file's text; empty for a set without a file.
+    #[must_use]
+    pub const fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// `default_action` as it is written.
+    #[must_use]
+    pub const fn default_action(&self) -> &'static str {
+        match self.default_denial {
+            None => "allow",
+            Some(_) => "deny",
+        }
     }
 
     /// The rules, by priority. Their places here are those that decisions name.
@@ -174,6 +202,7 @@ impl Rule {
             action_name: draft.action_name,
             action: draft.action,
             conditions: draft.conditions.into(),
+            digest: draft.digest,
             state,
         }
     }

@@ -30,7 +30,7 @@ pub struct RuleCounters {
     matched: AtomicU64,
     enforced: AtomicU64,
     would_have: AtomicU64,
-    last_seen_s: AtomicU64,
+    last_seen_ms: AtomicU64,
 }
 
 /// A rule's counters at one moment.
@@ -42,8 +42,8 @@ pub struct RuleCounts {
     pub enforced: u64,
     /// How often it would have, had it not been `observe_only`.
     pub would_have: u64,
-    /// When it last matched, in seconds since 1970; `None` for never.
-    pub last_seen_s: Option<u64>,
+    /// When it last matched, in milliseconds since 1970; `None` for never.
+    pub last_seen_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -130,7 +130,7 @@ impl RuleCounters {
             matched: of(&self.matched),
             enforced: of(&self.enforced),
             would_have: of(&self.would_have),
-            last_seen_s: Some(of(&self.last_seen_s)).filter(|seen| *seen > 0),
+            last_seen_ms: Some(of(&self.last_seen_ms)).filter(|seen| *seen > 0),
         }
     }
 
@@ -140,13 +140,13 @@ impl RuleCounters {
 }
 
 impl RuleSet {
-    /// Counts what was decided, `now_s` seconds after the start of 1970.
-    pub fn count(&self, decision: &Decision, now_s: u64) {
+    /// Counts what was decided, `now_ms` milliseconds after the start of 1970.
+    pub fn count(&self, decision: &Decision, now_ms: u64) {
         for matched in &decision.matched {
             let Some(rule) = self.rules().get(matched.rule) else { continue };
             let counters = rule.state().counters();
             RuleCounters::add(&counters.matched);
-            counters.last_seen_s.fetch_max(now_s, Ordering::Relaxed);
+            counters.last_seen_ms.fetch_max(now_ms, Ordering::Relaxed);
             match matched.outcome {
                 Outcome::Enforced => RuleCounters::add(&counters.enforced),
                 Outcome::WouldHave => RuleCounters::add(&counters.would_have),

@@ -4,6 +4,7 @@
 //! which change what a value is; one document.
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, options};
 
@@ -26,6 +27,30 @@ pub(super) enum Value<'t> {
     List(Vec<Node<'t>>),
     /// `a: b` or `{a: b}`, in order; keys may be anything, and come twice.
     Map(Vec<(Node<'t>, Node<'t>)>),
+}
+
+impl Node<'_> {
+    /// A number for what is written: the same wherever it stands, in whatever order a map's
+    /// entries come, and with or without quotes.
+    pub(super) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        match &self.value {
+            Value::Scalar { text, .. } => (0_u8, text).hash(&mut hasher),
+            Value::List(nodes) => {
+                let digests: Vec<_> = nodes.iter().map(Node::digest).collect();
+                (1_u8, digests).hash(&mut hasher);
+            }
+            Value::Map(entries) => {
+                let entry = |(key, value): &(Node<'_>, Node<'_>)| {
+                    let mut hasher = DefaultHasher::new();
+                    (key.digest(), value.digest()).hash(&mut hasher);
+                    hasher.finish()
+                };
+                (2_u8, entries.iter().map(entry).fold(0, u64::wrapping_add)).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
 }
 
 /// Reads the one document in `text`; `None` when there is none.

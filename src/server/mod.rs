@@ -111,7 +111,7 @@ pub async fn run(
             _ = upkeep.tick() => gateway.shared.upstreams.close_expired(),
             _ = hang_up.recv() => {
                 gateway.reloadable.reload(&settings.auth);
-                rules::reload(&gateway.shared.rules, &settings.server);
+                rules::reload(&gateway.shared, &settings.server);
             }
             () = &mut shutdown => break,
         }

@@ -3,13 +3,17 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
 
+use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use super::ServeError;
 use super::config::ServerConfig;
 use crate::rules::{FILE_BYTES_MAX, Problem, RuleSet};
-use crate::session::ruling::Rules;
+use crate::session::Shared;
+use crate::session::ruling::{Rules, Source};
 
 /// Reads the rules file at `path`, to follow `old`; without a path there are no rules.
 ///
@@ -26,29 +30,31 @@ pub fn load(path: Option<&Path>, old: &RuleSet) -> Result<RuleSet, Vec<Problem>>
 /// # Errors
 /// When the file cannot be used.
 pub fn begin(config: &ServerConfig) -> Result<Rules, ServeError> {
-    let set = load(config.rules_file.as_deref(), &RuleSet::empty());
-    set.map(Rules::new).map_err(|problems| {
+    let Some(path) = config.rules_file.as_deref() else { return Ok(Rules::default()) };
+    let set = load(Some(path), &RuleSet::empty());
+    set.map(|set| Rules::new(set, Source::File, SystemTime::now())).map_err(|problems| {
         let lines = problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         ServeError::Identity(format!("RULES_FILE: {}", lines.join("; ")))
     })
 }
 
-/// Reads the rules again. Statements decided on before that go on under the old ones, which stay
-/// when the file cannot be used; rules that keep their name go on counting.
-pub fn reload(rules: &Rules, config: &ServerConfig) {
-    let Some(path) = config.rules_file.as_deref() else { return };
-    let read = load(Some(path), &rules.set());
-    match read {
-        Ok(set) => {
-            info!(rules = set.rules().len(), "rules read again");
-            rules.replace(set);
-        }
-        Err(problems) => {
-            for problem in problems {
-                error!(%problem, file = %path.display(), "rules not read again: the old ones stay");
+/// Reads the rules again, beside the event loop. Statements decided on before that go on under
+/// the old ones, which stay when the file cannot be used; rules that keep their name go on
+/// counting. What came over the admin interface is replaced.
+pub fn reload(shared: &Arc<Shared>, config: &ServerConfig) {
+    let Some(path) = config.rules_file.clone() else { return };
+    let shared = Arc::clone(shared);
+    // Of several at once each reads the file when it is its turn, so the last one has the newest.
+    drop(spawn_blocking(move || {
+        match shared.rules.change(Source::File, |old| load(Some(&path), old)) {
+            Ok(_) => info!(rules = shared.rules.set().rules().len(), "rules read again"),
+            Err(problems) => {
+                for problem in problems {
+                    error!(%problem, file = %path.display(), "rules not read again: the old ones stay");
+                }
             }
         }
-    }
+    }));
 }
 
 /// The text of a file, one byte more than is accepted if it is too long.

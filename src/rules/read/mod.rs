@@ -25,6 +25,7 @@ pub(super) struct Draft {
     pub(super) action_name: ActionName,
     pub(super) action: Action,
     pub(super) conditions: Vec<Condition>,
+    pub(super) digest: u64,
 }
 
 /// A rules file.
@@ -138,6 +139,7 @@ fn rule(
         action_name,
         action,
         conditions,
+        digest: node.digest(),
     })
 }
 

@@ -38,7 +38,7 @@ fn counters_say_what_came_of_a_rule() {
     set.count(&decision, 90);
     set.happened(&decision.effects[1]);
 
-    let expected = RuleCounts { matched: 2, enforced: 0, would_have: 2, last_seen_s: Some(100) };
+    let expected = RuleCounts { matched: 2, enforced: 0, would_have: 2, last_seen_ms: Some(100) };
     assert_eq!(counts(&set, "dry"), expected);
     assert_eq!(counts(&set, "warn"), RuleCounts { enforced: 2, would_have: 0, ..expected });
     assert_eq!(counts(&set, "kill"), RuleCounts { enforced: 1, would_have: 0, ..expected });
@@ -58,7 +58,7 @@ fn a_rule_that_keeps_its_name_keeps_its_counters() {
     // A statement that began under the old set is counted in the new one.
     old.count(&decision, 8);
     assert_eq!(counts(&new, "a").enforced, 2);
-    assert_eq!(counts(&new, "a").last_seen_s, Some(8));
+    assert_eq!(counts(&new, "a").last_seen_ms, Some(8));
     assert_eq!(counts(&set("{name: a, match: {}, action: deny}"), "a"), RuleCounts::default());
 }
 

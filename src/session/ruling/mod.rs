@@ -20,7 +20,7 @@ use std::time::SystemTime;
 
 use bytes::BytesMut;
 
-pub use self::current::Rules;
+pub use self::current::{Rules, Source};
 pub(super) use self::foreseen::Foreseen;
 use self::limits::Limits;
 pub(super) use self::limits::Run;
@@ -138,8 +138,7 @@ impl Session {
         let set = self.shared.rules.set();
         let application = self.freshness.application();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now_s = now.as_secs();
-        let time = TimeOfDay::from_unix_seconds(now_s);
+        let time = TimeOfDay::from_unix_seconds(now.as_secs());
         let decision = if stated.is_laborious(set.needs()) {
             let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.control));
             let (own, stated) = (Arc::clone(&set), stated.clone());
@@ -160,7 +159,7 @@ impl Session {
                 None => set.decide(&facts, time),
             }
         };
-        set.count(&decision, now_s);
+        set.count(&decision, u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
         Ok(Ruling { set, stated, decision })
     }
 

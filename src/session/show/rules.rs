@@ -32,7 +32,7 @@ pub(super) fn rows(shared: &Shared) -> Vec<Row> {
             cell(counts.matched),
             cell(counts.enforced),
             cell(counts.would_have),
-            counts.last_seen_s.map(|s| utc(SystemTime::UNIX_EPOCH + Duration::from_secs(s))),
+            counts.last_seen_ms.map(|ms| utc(SystemTime::UNIX_EPOCH + Duration::from_millis(ms))),
         ]
     };
     set.rules().iter().map(row).collect()

@@ -10,7 +10,7 @@ use super::gateway;
 use crate::support::STEP_MAX;
 use crate::support::client::{Client, Login};
 use crate::support::gateway::Gateway;
-use crate::support::http::{Answer, ask, get};
+use crate::support::http::{Answer, ask, get, post};
 use crate::support::messages::{Message, bind, execute, parse, query, rows, sqlstate, sync};
 use crate::support::postgres::Postgres;
 
@@ -55,7 +55,10 @@ async fn every_route_answers_as_it_is_described() {
     for (path, operations) in description["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let target = path.replace("{id}", "0");
-            let answer = ask(port, &method.to_uppercase(), &target, &[INTENT]).await;
+            let answer = match operation["requestBody"].is_object() {
+                true => post(port, &target, &[INTENT], "traffic_control: {}").await,
+                false => ask(port, &method.to_uppercase(), &target, &[INTENT]).await,
+            };
             let described = &operation["responses"][answer.status.to_string()];
             assert!(described.is_object(), "{method} {path}: {answer:?} is not described");
             let status = if path.contains("{id}") { 404 } else { 200 };
@@ -67,7 +70,10 @@ async fn every_route_answers_as_it_is_described() {
             }
             // The other method is not there.
             let other = if method == "get" { "POST" } else { "GET" };
-            assert_eq!(ask(port, other, &target, &[INTENT]).await.status, 405, "{other} {path}");
+            if operations.get(other.to_lowercase()).is_none() {
+                let answer = ask(port, other, &target, &[INTENT]).await;
+                assert_eq!(answer.status, 405, "{other} {path}");
+            }
         }
     }
 }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pgsluice::rules::RuleSet;
 use pgsluice::rules::state::RuleCounts;
 use tokio::time::{Instant, sleep};
 
-use super::ruling::{counts, extended, ruled};
+use super::ruling::{counts, extended, put_in_force, ruled};
 use crate::support::client::Client;
 use crate::support::messages::{
     command_complete, data_row, error_response, field, query, ready_for_query, row_description,
@@ -291,9 +290,7 @@ async fn a_swap_loses_no_count_and_no_statement_is_under_half_of_each_set() {
         }));
     }
     while !clients.iter().all(tokio::task::JoinHandle::is_finished) {
-        let last = sets.last().expect("a set");
-        let next = RuleSet::compile_over(&set(sets.len()), last).expect("rules");
-        world.shared.rules.replace(next);
+        put_in_force(&world, &set(sets.len()));
         sets.push(world.shared.rules.set());
         tokio::task::yield_now().await;
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pgsluice::rules::RuleSet;
 use pgsluice::rules::state::RuleCounts;
+use pgsluice::session::ruling::Source;
 
 use crate::support::messages::{
     Message, bind, error_response, execute, field, parse, query, ready_for_query, sqlstate, sync,
@@ -32,8 +33,14 @@ traffic_control:
 
 pub(super) fn ruled(text: &str) -> World {
     let world = World::start();
-    world.shared.rules.replace(RuleSet::compile(text).expect("rules"));
+    put_in_force(&world, text);
     world
+}
+
+/// Puts these rules in the place of those in force.
+pub(super) fn put_in_force(world: &World, text: &str) {
+    let follow = |old: &RuleSet| RuleSet::compile_over(text, old);
+    world.shared.rules.change(Source::File, follow).expect("rules");
 }
 
 pub(super) fn counts(world: &World, name: &str) -> RuleCounts {
@@ -112,7 +119,7 @@ async fn a_rule_that_observes_changes_nothing_but_its_counters() {
 
     let counts = counts(&world, "would_deny");
     assert_eq!((counts.matched, counts.enforced, counts.would_have), (1, 0, 1));
-    assert!(counts.last_seen_s.is_some());
+    assert!(counts.last_seen_ms.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +185,7 @@ traffic_control:
     - {name: ledger, match: {tables: ledger}, action: cache, ttl_seconds: never}
 ";
     let mut world = World::start_with_cache();
-    world.shared.rules.replace(RuleSet::compile(rules).expect("rules"));
+    put_in_force(&world, rules);
     let mut client = world.client().await;
     client.send(&query("SELECT 0")).await;
     let mut upstream = world.upstream().await;

@@ -41,6 +41,15 @@ pub(crate) async fn ask_as(port: u16, method: &str, target: &str, headers: &[&st
     parse(&exchange(port, format!("{head}\r\n").as_bytes()).await)
 }
 
+/// Posts `body` as a program on this machine does.
+pub(crate) async fn post(port: u16, target: &str, headers: &[&str], body: &str) -> Answer {
+    let length = format!("Content-Length: {}", body.len());
+    let own = [format!("POST {target} HTTP/1.1"), format!("Host: 127.0.0.1:{port}"), length];
+    let lines = own.iter().map(String::as_str).chain(["Connection: close"]);
+    let head: Vec<_> = lines.chain(headers.iter().copied()).collect();
+    parse(&exchange(port, format!("{}\r\n\r\n{body}", head.join("\r\n")).as_bytes()).await)
+}
+
 /// Gets what anyone on this machine may.
 pub(crate) async fn get(port: u16, target: &str) -> Answer {
     ask(port, "GET", target, &[]).await
