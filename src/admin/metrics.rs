@@ -1,9 +1,10 @@
 //! `/metrics`: what is counted, for Prometheus.
 //!
-//! Labels are closed lists and the configured upstreams, so the number of series is known beforehand.
-//! No SQL text, user, or client is a label. What was counted never is told as zero from the start.
+//! Labels are closed lists, the configured upstreams and a bounded number of rules, so the number of
+//! series is known beforehand. No SQL text, user, or client is a label. What was counted never is told as zero from the start.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,6 +15,8 @@ use super::Admin;
 use super::exposition::Kind::{Counter, Gauge, Histogram};
 use super::exposition::{Exposition, Metric};
 use super::reply::{Failure, Reply};
+use crate::rules::OTHERS;
+use crate::rules::state::RuleCounts;
 use crate::session::Shared;
 use crate::session::control::Control;
 use crate::session::pins::PinReason;
@@ -50,6 +53,7 @@ pub(super) fn told(shared: &Shared) -> String {
     freshness(shared, &mut out);
     pools(shared, &mut out);
     cache(shared, &mut out);
+    rules(shared, &mut out);
     out.into_text()
 }
 
@@ -66,7 +70,7 @@ fn sessions(shared: &Shared, out: &mut Exposition) {
         }
     };
     let states: Vec<_> = served.iter().map(|control| state(control)).collect();
-    let help = "Client sessions now: with a connection, waiting for one, or neither.";
+    let help = "Client sessions now: with a connection, waiting for one or for a rule, or neither.";
     let mut metric = out.metric("pgsluice_sessions", Gauge, help);
     for name in ["active", "waiting", "idle"] {
         metric.sample(&[("state", name)], states.iter().filter(|state| **state == name).count());
@@ -79,7 +83,8 @@ fn sessions(shared: &Shared, out: &mut Exposition) {
     let help = "Sessions of the admin console now.";
     out.one("pgsluice_console_sessions", Gauge, help, consoles.len());
     let waits = served.iter().filter_map(|control| control.seen.waiting_us(now_us));
-    let help = "How long the session has waited for a connection that waits longest now.";
+    let help =
+        "How long the session has waited that waits longest now, for a connection or a rule.";
     let longest = waits.max().unwrap_or_default();
     out.one("pgsluice_connection_wait_longest_seconds", Gauge, help, seconds(longest));
     let help = "Sessions that keep their connection between transactions now, by why.";
@@ -297,6 +302,46 @@ fn cache(shared: &Shared, out: &mut Exposition) {
     out.one("pgsluice_cache_entries", Gauge, "Replies held now.", stats.entries);
     out.one("pgsluice_cache_bytes", Gauge, "Memory that they take, in bytes.", stats.bytes);
 }
+
+/// What has come of the operator's rules: by name, so far as there are not too many.
+fn rules(shared: &Shared, out: &mut Exposition) {
+    let rules = &shared.rules;
+    let now = rules.in_force();
+    out.one("pgsluice_rules", Gauge, "Traffic rules in force.", now.set.rules().len());
+    let help = "When they came into force, in seconds since 1970; 0 where there are none.";
+    let since = now.since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let name = "pgsluice_rules_loaded_timestamp_seconds";
+    out.one(name, Gauge, help, since.as_secs_f64());
+    let help = "Files of rules that were to follow and could not be used.";
+    out.one("pgsluice_rules_reload_failures_total", Counter, help, rules.failures());
+    let mut counts: Vec<_> =
+        now.set.rules().iter().map(|rule| rule.state().counters().read()).collect();
+    let further = counts.split_off(counts.len().min(RULES_MAX));
+    let metrics: [(_, _, Count); 3] = [
+        ("pgsluice_rule_matched_total", "Statements that a rule matched.", |counts| counts.matched),
+        ("pgsluice_rule_enforced_total", "How often a rule did something.", |counts| {
+            counts.enforced
+        }),
+        (
+            "pgsluice_rule_would_have_total",
+            "How often a rule would have, had it not been observe_only.",
+            |counts| counts.would_have,
+        ),
+    ];
+    for (name, help, of) in metrics {
+        let mut metric = out.metric(name, Counter, help);
+        for (rule, counts) in now.set.rules().iter().zip(&counts) {
+            metric.sample(&[("rule", rule.name())], of(counts));
+        }
+        metric.sample(&[("rule", OTHERS)], further.iter().map(of).sum::<u64>());
+    }
+}
+
+/// One of a rule's counts.
+type Count = fn(&RuleCounts) -> u64;
+
+/// How many rules are told by name: those of the highest priority.
+const RULES_MAX: usize = 200;
 
 #[expect(clippy::cast_precision_loss, reason = "285 years in microseconds are exact")]
 fn seconds(us: u64) -> f64 {

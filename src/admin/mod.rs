@@ -13,6 +13,7 @@
 mod changes;
 pub mod config;
 mod connections;
+mod csv;
 pub mod exposition;
 mod guard;
 mod health;

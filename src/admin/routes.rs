@@ -66,6 +66,7 @@ pub fn all() -> Vec<Route> {
         view("/refusals", get(views::refusals)),
         view("/rules", get(rules::rules)),
         view("/rules/text", get(rules::text)),
+        view("/rules/report", get(rules::report)),
         change("/rules", post(rules::replace)),
         view("/settings", get(views::settings)),
         view("/openapi.json", get(openapi)),

@@ -1,13 +1,13 @@
 //! The operator's rules over HTTP: what they are, what came of them, and other ones in their place.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
@@ -15,10 +15,13 @@ use tracing::{info, warn};
 
 use super::Admin;
 use super::connections::Peer;
+use super::csv::Csv;
 use super::reply::{Failure, Reply, to_json};
 use super::views::{query_of, since_1970_ms};
+use crate::rules::report::{Key, Line};
 use crate::rules::{Problem, Rule, RuleSet};
-use crate::session::ruling::Source;
+use crate::session::ruling::{Reported, Source};
+use crate::session::show::utc;
 
 /// The rules in force, by priority, and what has come of each.
 pub(super) async fn rules(State(admin): State<Arc<Admin>>) -> Reply {
@@ -54,6 +57,94 @@ pub(super) async fn text(State(admin): State<Arc<Admin>>) -> Reply {
     let text = admin.shared.rules.set().text().to_owned();
     ([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
+
+/// What the rules came to, by statement and sender: as JSON, or with `?format=csv`.
+pub(super) async fn report(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<Reply, Failure> {
+    let query = query_of(&uri, &["format"])?;
+    let is_csv = match query.get("format").copied() {
+        None | Some("json") => false,
+        Some("csv") => true,
+        Some(_) => return Err(Failure::bad_request("format is one of json, csv")),
+    };
+    let shared = Arc::clone(&admin.shared);
+    // Thousands of lines, at times.
+    let telling = tokio::task::spawn_blocking(move || {
+        let reported = shared.rules.report().read();
+        match is_csv {
+            true => as_csv(&reported),
+            false => to_json(StatusCode::OK, &as_json(&reported)),
+        }
+    });
+    telling.await.map_err(|_| Failure::TOO_SLOW)
+}
+
+fn as_json(reported: &Reported) -> Value {
+    let line = |(key, line): &(Key, Line)| {
+        json!({
+            "rule": &*key.rule,
+            "action": key.action.as_str(),
+            "outcome": key.came.as_str(),
+            "fingerprint": format!("{:016x}", key.fingerprint),
+            "statement": &*line.statement,
+            "user": &*key.user,
+            "application_name": &*key.application,
+            "tag": &*key.tag,
+            "count": line.count,
+            "first_seen_ms": line.first_seen_ms,
+            "last_seen_ms": line.last_seen_ms,
+        })
+    };
+    json!({
+        "since_ms": since_1970_ms(reported.since),
+        "lines": reported.lines.iter().map(line).collect::<Vec<_>>(),
+        "others": reported.others,
+    })
+}
+
+fn as_csv(reported: &Reported) -> Reply {
+    let mut csv = Csv::new(&COLUMNS);
+    let moment = |ms| utc(SystemTime::UNIX_EPOCH + Duration::from_millis(ms));
+    for (key, line) in &reported.lines {
+        let fingerprint = format!("{:016x}", key.fingerprint);
+        let count = line.count.to_string();
+        let (first, last) = (moment(line.first_seen_ms), moment(line.last_seen_ms));
+        csv.line([
+            &key.rule,
+            key.action.as_str(),
+            key.came.as_str(),
+            &fingerprint,
+            &line.statement,
+            &key.user,
+            &key.application,
+            &key.tag,
+            &count,
+            &first,
+            &last,
+        ]);
+    }
+    // No rule's name is empty.
+    let others = reported.others.to_string();
+    csv.line(["", "", "", "", "", "", "", "", &others, "", ""]);
+    let headers = [
+        (CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
+        (CONTENT_DISPOSITION, "attachment; filename=\"rules-report.csv\""),
+    ];
+    (headers, csv.into_text()).into_response()
+}
+
+const COLUMNS: [&str; 11] = [
+    "rule",
+    "action",
+    "outcome",
+    "fingerprint",
+    "statement",
+    "user",
+    "application_name",
+    "tag",
+    "count",
+    "first_seen",
+    "last_seen",
+];
 
 /// Puts the rules of the body in the place of those in force, if all of them can be used.
 pub(super) async fn replace(

@@ -21,7 +21,7 @@ pub enum Action {
 }
 
 /// An action's name in a rules file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ActionName {
     /// Let it run.
     Allow,

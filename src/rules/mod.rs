@@ -25,6 +25,7 @@ mod presumed;
 pub mod problem;
 mod read;
 pub mod recent;
+pub mod report;
 pub mod slots;
 pub mod state;
 pub mod tags;
@@ -42,6 +43,7 @@ pub use self::facts::{Facts, Need, Needs, Statement};
 pub use self::hours::TimeOfDay;
 pub use self::presumed::Presumed;
 pub use self::problem::Problem;
+pub use self::read::OTHERS;
 pub use self::read::matching::KEYS as MATCH_KEYS;
 pub use self::tags::Tag;
 pub use self::yaml::FILE_BYTES_MAX;
@@ -211,6 +213,12 @@ impl Rule {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     /// The line of the file on which it begins, counted from one.

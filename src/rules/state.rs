@@ -33,6 +33,26 @@ pub struct RuleCounters {
     last_seen_ms: AtomicU64,
 }
 
+/// What a rule came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Came {
+    /// It did something.
+    Enforced,
+    /// It would have, had it not been `observe_only`.
+    WouldHave,
+}
+
+/// Who is told whenever a rule's `enforced` or `would_have` goes up, and knows of what statement.
+pub trait Witness {
+    /// A rule came to this.
+    fn on_came(&self, rule: &Rule, came: Came);
+}
+
+/// Nobody.
+impl Witness for () {
+    fn on_came(&self, _: &Rule, _: Came) {}
+}
+
 /// A rule's counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RuleCounts {
@@ -121,6 +141,17 @@ impl RuleState {
     }
 }
 
+impl Came {
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforced => "enforced",
+            Self::WouldHave => "would_have",
+        }
+    }
+}
+
 impl RuleCounters {
     /// The counters as they are now.
     #[must_use]
@@ -141,15 +172,15 @@ impl RuleCounters {
 
 impl RuleSet {
     /// Counts what was decided, `now_ms` milliseconds after the start of 1970.
-    pub fn count(&self, decision: &Decision, now_ms: u64) {
+    pub fn count(&self, decision: &Decision, now_ms: u64, witness: &impl Witness) {
         for matched in &decision.matched {
             let Some(rule) = self.rules().get(matched.rule) else { continue };
             let counters = rule.state().counters();
             RuleCounters::add(&counters.matched);
             counters.last_seen_ms.fetch_max(now_ms, Ordering::Relaxed);
             match matched.outcome {
-                Outcome::Enforced => RuleCounters::add(&counters.enforced),
-                Outcome::WouldHave => RuleCounters::add(&counters.would_have),
+                Outcome::Enforced => rule.came(Came::Enforced, witness),
+                Outcome::WouldHave => rule.came(Came::WouldHave, witness),
                 Outcome::Conditional | Outcome::Counted => {}
             }
         }
@@ -157,13 +188,10 @@ impl RuleSet {
 
     /// Counts that a conditional effect came to something: the statement was cancelled, or cut
     /// off behind its rows; or would have been, for `observe_only`.
-    pub fn happened(&self, effect: &Effect) {
+    pub fn happened(&self, effect: &Effect, witness: &impl Witness) {
         let Some(rule) = self.rules().get(effect.rule) else { return };
-        let counters = rule.state().counters();
-        RuleCounters::add(match effect.is_dry_run {
-            true => &counters.would_have,
-            false => &counters.enforced,
-        });
+        let came = if effect.is_dry_run { Came::WouldHave } else { Came::Enforced };
+        rule.came(came, witness);
     }
 
     /// Takes a token for a `rate_limit`, `now_us` microseconds after any fixed moment.
@@ -171,7 +199,13 @@ impl RuleSet {
     /// A refusal and a wait are counted. For `observe_only`, and for any other effect, the answer
     /// is [`Take::Taken`].
     #[must_use]
-    pub fn take(&self, effect: &Effect, facts: &Facts<'_>, now_us: u64) -> Take {
+    pub fn take(
+        &self,
+        effect: &Effect,
+        facts: &Facts<'_>,
+        now_us: u64,
+        witness: &impl Witness,
+    ) -> Take {
         let (EffectKind::RateLimit(limit), Some(Limiter::Rate(per, buckets))) =
             (&effect.kind, self.limiter(effect))
         else {
@@ -183,7 +217,7 @@ impl RuleSet {
             buckets.with(key, |bucket| bucket.take(limit.rate, now_us, wait_max_us))
         });
         if take != Take::Taken {
-            self.happened(effect);
+            self.happened(effect, witness);
         }
         if effect.is_dry_run { Take::Taken } else { take }
     }
@@ -197,6 +231,7 @@ impl RuleSet {
         effect: &Effect,
         facts: &Facts<'_>,
         wake: impl FnOnce() + Send + 'static,
+        witness: &impl Witness,
     ) -> Entry {
         let (EffectKind::Concurrency(limit), Some(Limiter::Gate(per, gate))) =
             (&effect.kind, self.limiter(effect))
@@ -216,7 +251,7 @@ impl RuleSet {
             }
         });
         if !matches!(entry, Entry::Entered(_)) {
-            self.happened(effect);
+            self.happened(effect, witness);
         }
         match entry {
             Entry::Full if effect.is_dry_run => Entry::Entered(Pass { gate: None, ticket: None }),
@@ -226,6 +261,18 @@ impl RuleSet {
 
     fn limiter(&self, effect: &Effect) -> Option<&Limiter> {
         self.rules().get(effect.rule).map(Rule::state).map(|state| &state.limiter)
+    }
+}
+
+impl Rule {
+    /// The one place where it is counted that a rule came to something.
+    fn came(&self, came: Came, witness: &impl Witness) {
+        let counters = self.state().counters();
+        RuleCounters::add(match came {
+            Came::Enforced => &counters.enforced,
+            Came::WouldHave => &counters.would_have,
+        });
+        witness.on_came(self, came);
     }
 }
 

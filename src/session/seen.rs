@@ -241,7 +241,7 @@ impl Seen {
         self.prepared.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
-    /// The session begins to wait for a connection, until what is returned is dropped.
+    /// The session begins to wait for a connection, or for its turn by a rule, until what is returned is dropped.
     pub(super) fn on_waiting(&self, now_us: u64) -> Waiting<'_> {
         self.waiting_since_us.store(now_us.max(1), Ordering::Relaxed);
         Waiting(self)
@@ -252,7 +252,7 @@ impl Seen {
     }
 }
 
-/// A wait for a connection.
+/// A wait for a connection, or for a rule.
 pub(super) struct Waiting<'seen>(&'seen Seen);
 
 impl Drop for Waiting<'_> {

@@ -162,13 +162,13 @@ fn name(reader: &mut Reader, fields: &Fields<'_, '_>, line: usize) -> Option<Arc
         return None;
     };
     let name = reader.text(node, "name", NAME_BYTES_MAX)?;
-    match name.trim().is_empty() {
-        true => {
-            reader.wrong(node.line, "name is empty");
-            None
-        }
-        false => Some(name.into()),
-    }
+    let problem = match name.trim() {
+        "" => "name is empty",
+        OTHERS => "metrics count all further rules under this name; expected another",
+        _ => return Some(name.into()),
+    };
+    reader.wrong(node.line, problem);
+    None
 }
 
 impl Patterns {
@@ -202,6 +202,9 @@ pub(in crate::rules) const NAME_BYTES_MAX: usize = 100;
 
 /// What all regexes of a file may take, in bytes.
 pub(in crate::rules) const PATTERNS_BYTES_MAX: usize = 64 << 20;
+
+/// What no rule can be called, so that all others can.
+pub const OTHERS: &str = "(others)";
 
 const PRIORITY_MAX: i64 = 1_000_000_000;
 

@@ -34,9 +34,9 @@ fn counters_say_what_came_of_a_rule() {
         {name: warn, match: {}, action: warn, message: m, priority: 1},
         {name: kill, match: {}, action: kill, timeout_ms: 1}");
     let decision = decide(&set, "", &read("SELECT 1"));
-    set.count(&decision, 100);
-    set.count(&decision, 90);
-    set.happened(&decision.effects[1]);
+    set.count(&decision, 100, &());
+    set.count(&decision, 90, &());
+    set.happened(&decision.effects[1], &());
 
     let expected = RuleCounts { matched: 2, enforced: 0, would_have: 2, last_seen_ms: Some(100) };
     assert_eq!(counts(&set, "dry"), expected);
@@ -48,7 +48,7 @@ fn counters_say_what_came_of_a_rule() {
 fn a_rule_that_keeps_its_name_keeps_its_counters() {
     let old = set("{name: a, match: {}, action: deny}, {name: b, match: {}, action: observe}");
     let decision = decide(&old, "", &read("SELECT 1"));
-    old.count(&decision, 7);
+    old.count(&decision, 7, &());
 
     let new =
         over("{name: c, match: {}, action: observe}, {name: a, match: {}, action: allow}", &old);
@@ -56,7 +56,7 @@ fn a_rule_that_keeps_its_name_keeps_its_counters() {
     assert_eq!(counts(&new, "a").enforced, 1);
     assert_eq!(counts(&new, "c"), RuleCounts::default());
     // A statement that began under the old set is counted in the new one.
-    old.count(&decision, 8);
+    old.count(&decision, 8, &());
     assert_eq!(counts(&new, "a").enforced, 2);
     assert_eq!(counts(&new, "a").last_seen_ms, Some(8));
     assert_eq!(counts(&set("{name: a, match: {}, action: deny}"), "a"), RuleCounts::default());
@@ -71,8 +71,9 @@ fn a_rate_is_kept_for_each_key_and_over_a_swap() {
     };
     let statement = read("SELECT 1");
     let old = set(&rule("application", 1));
-    let take =
-        |set: &RuleSet, application| set.take(&effect(set), &facts(application, &statement), 0);
+    let take = |set: &RuleSet, application| {
+        set.take(&effect(set), &facts(application, &statement), 0, &())
+    };
     assert_eq!([take(&old, "a"), take(&old, "a")], [Take::Taken; 2]);
     assert_eq!(take(&old, "a"), Take::RetryAfter(1_000_000));
     assert_eq!(take(&old, "b"), Take::Taken, "another's bucket");
@@ -92,13 +93,14 @@ fn a_dry_run_of_a_limit_counts_and_lets_pass() {
     let statement = read("SELECT 1");
     let facts = facts("", &statement);
     let rate = set("{name: r, match: {}, action: rate_limit, rate_per_sec: 1, observe_only: true}");
-    let taken: Vec<_> = (0..5).map(|_| rate.take(&effect(&rate), &facts, 0)).collect();
+    let taken: Vec<_> = (0..5).map(|_| rate.take(&effect(&rate), &facts, 0, &())).collect();
     assert_eq!(taken, [Take::Taken; 5]);
     assert_eq!((counts(&rate, "r").would_have, counts(&rate, "r").enforced), (4, 0));
 
     let gate =
         set("{name: r, match: {}, action: concurrency, max: 1, queue: 5, observe_only: true}");
-    let passes: Vec<_> = (0..3).map(|_| gate.enter(&effect(&gate), &facts, || panic!())).collect();
+    let passes: Vec<_> =
+        (0..3).map(|_| gate.enter(&effect(&gate), &facts, || panic!(), &())).collect();
     assert!(passes.iter().all(|entry| matches!(entry, Entry::Entered(_))), "{passes:?}");
     assert_eq!((counts(&gate, "r").would_have, counts(&gate, "r").enforced), (2, 0));
     assert_eq!(gate.rules()[0].state().in_use(), (1, 0));
@@ -115,9 +117,10 @@ fn slots_come_back_wake_the_next_and_are_kept_over_a_swap() {
     let old = set(rule);
     let enter = |set: &RuleSet, bit: usize| {
         let woken = Arc::clone(&woken);
-        set.enter(&effect(set), &facts, move || {
+        let wake = move || {
             woken.fetch_or(bit, Ordering::Relaxed);
-        })
+        };
+        set.enter(&effect(set), &facts, wake, &())
     };
 
     let first = enter(&old, 1);
@@ -145,7 +148,7 @@ fn slots_come_back_wake_the_next_and_are_kept_over_a_swap() {
 fn slots_are_counted_for_each_key() {
     let set = set("{name: r, match: {}, action: concurrency, max: 1, per: application}");
     let statement = read("SELECT 1");
-    let enter = |application| set.enter(&effect(&set), &facts(application, &statement), || {});
+    let enter = |application| set.enter(&effect(&set), &facts(application, &statement), || {}, &());
     let (a, b) = (enter("a"), enter("b"));
     assert!(matches!(a, Entry::Entered(_)) && matches!(b, Entry::Entered(_)));
     assert!(matches!(enter("a"), Entry::Full));
@@ -158,7 +161,7 @@ fn other_effects_ask_for_nothing() {
     let set = set("{name: r, match: {}, action: kill, timeout_ms: 1}");
     let statement = read("SELECT 1");
     let facts = facts("", &statement);
-    assert_eq!(set.take(&effect(&set), &facts, 0), Take::Taken);
-    assert!(matches!(set.enter(&effect(&set), &facts, || {}), Entry::Entered(_)));
+    assert_eq!(set.take(&effect(&set), &facts, 0, &()), Take::Taken);
+    assert!(matches!(set.enter(&effect(&set), &facts, || {}, &()), Entry::Entered(_)));
     let _ = TimeOfDay::default();
 }

@@ -143,7 +143,7 @@ fn the_four_example_rules_work_as_written() {
     let facts = facts("legacy-erp", &statement);
     // Asked every millisecond for ten seconds.
     let taken =
-        (0..10_000).filter(|ms| set.take(effect, &facts, ms * 1_000) == bucket::Take::Taken);
+        (0..10_000).filter(|ms| set.take(effect, &facts, ms * 1_000, &()) == bucket::Take::Taken);
     let taken = taken.count();
     assert!((1_900..=2_100).contains(&taken), "{taken}");
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
+use super::report::Report;
 use crate::rules::{Difference, Problem, RuleSet};
 
 /// The rules in force: read by every statement, replaced as a whole.
@@ -21,6 +22,7 @@ pub struct Rules {
     // statement takes it.
     changing: Mutex<()>,
     failures: AtomicU64,
+    report: Arc<Report>,
 }
 
 /// Rules, and where they are from.
@@ -63,7 +65,13 @@ impl Rules {
     pub fn new(set: RuleSet, source: Source, since: SystemTime) -> Self {
         let is_active = AtomicBool::new(!set.is_empty());
         let now = ArcSwap::from_pointee(InForce { set: Arc::new(set), source, since });
-        Self { now, is_active, changing: Mutex::default(), failures: AtomicU64::default() }
+        Self {
+            now,
+            is_active,
+            changing: Mutex::default(),
+            failures: AtomicU64::default(),
+            report: Arc::default(),
+        }
     }
 
     /// Whether some statement may be treated differently from others.
@@ -82,6 +90,12 @@ impl Rules {
     #[must_use]
     pub fn in_force(&self) -> Arc<InForce> {
         self.now.load_full()
+    }
+
+    /// What the rules came to.
+    #[must_use]
+    pub const fn report(&self) -> &Arc<Report> {
+        &self.report
     }
 
     /// How often rules were to be replaced and could not be used.
@@ -194,7 +208,7 @@ mod tests {
                     };
                     for _ in 0..1_000 {
                         let set = rules.set();
-                        set.count(&set.decide(&facts, TimeOfDay::from_unix_seconds(0)), 1);
+                        set.count(&set.decide(&facts, TimeOfDay::from_unix_seconds(0)), 1, &());
                     }
                 });
             }

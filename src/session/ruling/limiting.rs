@@ -27,8 +27,8 @@ impl Session {
         let statements = before.iter().map(Action::statements).sum::<usize>();
         let number = self.ledger.next_number() + statements;
         let Some(Ruled { limits, waiting, .. }) = self.ruled.as_deref_mut() else { return };
-        if let Some(Some((set, effects))) = waiting.pop_front() {
-            limits.add(number, &set, &effects);
+        if let Some(Some(ruling)) = waiting.pop_front() {
+            limits.add(number, &ruling);
         }
     }
 
@@ -38,8 +38,8 @@ impl Session {
         let number = self.ledger.next_number();
         let Some(Ruled { limits, waiting, .. }) = self.ruled.as_deref_mut() else { return };
         for at in 0..statements {
-            if let Some(Some((set, effects))) = waiting.pop_front() {
-                limits.add(number + if is_readable { at } else { 0 }, &set, &effects);
+            if let Some(Some(ruling)) = waiting.pop_front() {
+                limits.add(number + if is_readable { at } else { 0 }, &ruling);
             }
         }
     }
@@ -92,12 +92,13 @@ impl Session {
         }
     }
 
-    /// Whether rows that are stored may be served to the statement decided on.
+    /// Whether rows that are stored are served to the statement decided on. To be asked last: they
+    /// are counted then.
     pub(in crate::session) fn may_serve(&self, rows: &[u8]) -> bool {
         let Some(ruled) = self.ruled.as_deref().filter(|ruled| ruled.limits.counts_rows()) else {
             return true;
         };
-        ruled.limits.allow(self.ledger.next_number(), rows)
+        ruled.limits.serves(self.ledger.next_number(), rows)
     }
 
     /// Deals with a message that may belong to a statement that was cut off. Returns whether that

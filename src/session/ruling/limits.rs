@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Ruling;
 use crate::error::{GatewayError, RuleError};
-use crate::rules::{Effect, EffectKind, RuleSet};
+use crate::rules::{Effect, EffectKind};
 use crate::wire::frame::{self, HEADER_BYTES};
 
 /// The limits of the exchange under way.
@@ -28,7 +29,7 @@ pub(super) struct Limits {
 struct Limit {
     /// The statement's number among those of the exchange that go upstream.
     number: usize,
-    set: Arc<RuleSet>,
+    ruling: Arc<Ruling>,
     effect: Effect,
     /// Rows, or bytes of rows, that have passed.
     passed: u64,
@@ -53,11 +54,12 @@ impl Limits {
 
     /// Whether the rows of some statement are counted.
     pub(super) fn counts_rows(&self) -> bool {
-        self.all.iter().any(|limit| !limit.effect.is_dry_run && !limit.is_of_time())
+        self.all.iter().any(|limit| !limit.is_of_time())
     }
 
-    /// Adds those of `effects` that limit the statement of this number.
-    pub(super) fn add(&mut self, number: usize, set: &Arc<RuleSet>, effects: &[Effect]) {
+    /// Adds what limits the statement of this number.
+    pub(super) fn add(&mut self, number: usize, ruling: &Arc<Ruling>) {
+        let effects = &ruling.decision.effects;
         let is_limit = |effect: &&Effect| {
             matches!(
                 effect.kind,
@@ -66,7 +68,7 @@ impl Limits {
         };
         self.all.extend(effects.iter().filter(is_limit).map(|effect| Limit {
             number,
-            set: Arc::clone(set),
+            ruling: Arc::clone(ruling),
             effect: effect.clone(),
             passed: 0,
             is_over: false,
@@ -100,7 +102,7 @@ impl Limits {
             }
             limit.is_over = true;
             match limit.effect.is_dry_run {
-                true => limit.set.happened(&limit.effect),
+                true => limit.ruling.happened(&limit.effect),
                 false => self.is_cancel_due = true,
             }
         }
@@ -118,7 +120,7 @@ impl Limits {
         let is_cause =
             |limit: &&mut Limit| limit.is_over && !limit.effect.is_dry_run && limit.is_of_time();
         if let Some(limit) = limits.find(is_cause) {
-            limit.set.happened(&limit.effect);
+            limit.ruling.happened(&limit.effect);
         }
     }
 
@@ -154,10 +156,9 @@ impl Limits {
             if limit.passed <= max.max || std::mem::replace(&mut limit.is_over, true) {
                 continue;
             }
-            limit.set.happened(&limit.effect);
+            limit.ruling.happened(&limit.effect);
             if !limit.effect.is_dry_run {
-                let rule = limit.set.rules().get(limit.effect.rule);
-                let rule = rule.map_or("", |rule| rule.name()).to_owned();
+                let rule = limit.ruling.name(&limit.effect);
                 let message = max.message.to_string();
                 let error = RuleError::ResultTooLarge { rule, message };
                 self.cut = Some((number, GatewayError::Rule(Box::new(error))));
@@ -168,27 +169,18 @@ impl Limits {
         true
     }
 
-    /// Whether rows that are stored may be served: statement `number` would not be cut off.
-    pub(super) fn allow(&self, number: usize, rows: &[u8]) -> bool {
-        let limits = self.all.iter().filter(|limit| limit.number == number);
-        limits.filter(|limit| !limit.effect.is_dry_run).all(|limit| {
-            let mut left = rows;
-            let mut passed = 0_u64;
-            while let Ok(Some(header)) = frame::peek(left, usize::MAX) {
-                let bytes = HEADER_BYTES + header.body_len;
-                if header.tag == b'D' {
-                    passed += match limit.effect.kind {
-                        EffectKind::MaxRows(_) => 1,
-                        _ => u64::try_from(bytes).unwrap_or(u64::MAX),
-                    };
-                }
-                left = left.get(bytes..).unwrap_or_default();
-            }
-            match &limit.effect.kind {
-                EffectKind::MaxRows(max) | EffectKind::MaxBytes(max) => passed <= max.max,
-                _ => true,
-            }
-        })
+    /// Whether rows that are stored are served: statement `number` would not be cut off. What
+    /// would be, were a rule enforced, is counted then.
+    pub(super) fn serves(&self, number: usize, rows: &[u8]) -> bool {
+        let is_exceeded = |limit: &&Limit| limit.number == number && limit.is_exceeded_by(rows);
+        let exceeded: Vec<_> = self.all.iter().filter(is_exceeded).collect();
+        if exceeded.iter().any(|limit| !limit.effect.is_dry_run) {
+            return false;
+        }
+        for limit in exceeded {
+            limit.ruling.happened(&limit.effect);
+        }
+        true
     }
 
     /// Whether statement `number` was cut off.
@@ -207,6 +199,24 @@ impl Limits {
 impl Limit {
     const fn is_of_time(&self) -> bool {
         matches!(self.effect.kind, EffectKind::KillAfterMs(_))
+    }
+
+    /// Whether these are more rows, or more of them, than may be returned.
+    fn is_exceeded_by(&self, rows: &[u8]) -> bool {
+        let (max, is_of_rows) = match &self.effect.kind {
+            EffectKind::MaxRows(max) => (max.max, true),
+            EffectKind::MaxBytes(max) => (max.max, false),
+            _ => return false,
+        };
+        let (mut left, mut passed) = (rows, 0_u64);
+        while let Ok(Some(header)) = frame::peek(left, usize::MAX) {
+            let bytes = HEADER_BYTES + header.body_len;
+            if header.tag == b'D' {
+                passed += if is_of_rows { 1 } else { u64::try_from(bytes).unwrap_or(u64::MAX) };
+            }
+            left = left.get(bytes..).unwrap_or_default();
+        }
+        passed > max
     }
 
     fn time(&self) -> Option<Duration> {

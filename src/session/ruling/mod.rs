@@ -11,6 +11,7 @@ mod current;
 mod foreseen;
 mod limiting;
 mod limits;
+mod report;
 mod stated;
 mod waiting;
 
@@ -24,6 +25,8 @@ pub use self::current::{Rules, Source};
 pub(super) use self::foreseen::Foreseen;
 use self::limits::Limits;
 pub(super) use self::limits::Run;
+use self::report::Sighting;
+pub use self::report::{Report, Reported};
 pub(super) use self::stated::Stated;
 use self::stated::{INLINE_BYTES_MAX, Sender};
 use self::waiting::Slot;
@@ -34,8 +37,11 @@ use super::ledger::Owed;
 use super::shared::Shared;
 use super::state::Block;
 use crate::error::{GatewayError, RuleError};
+use crate::rules::report::label;
+use crate::rules::state::{Came, Witness};
 use crate::rules::{
-    CacheFor, Decision, Effect, Presumed, Route, Rule, RuleSet, TimeOfDay, Verdict,
+    CacheFor, Decision, Effect, Outcome, Presumed, Route, Rule, RuleSet, Statement, TimeOfDay,
+    Verdict,
 };
 use crate::session::runnable::Runnable;
 use crate::sql::analyze::ReadStatement;
@@ -49,6 +55,8 @@ struct Ruling {
     set: Arc<RuleSet>,
     stated: Stated,
     decision: Decision,
+    /// Where some rule may come to something: what the report tells of the statement.
+    sighting: Option<Box<Sighting>>,
 }
 
 /// What the rules say of the exchange under way.
@@ -57,7 +65,7 @@ pub(super) struct Ruled {
     route: Option<Route>,
     cache: Option<CacheFor>,
     /// The limits of statements decided on of which it is not known yet whether they go upstream.
-    waiting: VecDeque<Option<(Arc<RuleSet>, Vec<Effect>)>>,
+    waiting: VecDeque<Option<Arc<Ruling>>>,
     limits: Limits,
     /// Held until the exchange is over.
     slots: Vec<Slot>,
@@ -139,12 +147,13 @@ impl Session {
         let application = self.freshness.application();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = TimeOfDay::from_unix_seconds(now.as_secs());
-        let decision = if stated.is_laborious(set.needs()) {
+        let (decision, tag) = if stated.is_laborious(set.needs()) {
             let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.control));
-            let (own, stated) = (Arc::clone(&set), stated.clone());
+            let (own, stated, application) =
+                (Arc::clone(&set), stated.clone(), Arc::clone(&application));
             let deciding = tokio::task::spawn_blocking(move || {
                 let sender = sender(&shared, &control, &application);
-                own.decide(&sender.facts(&stated), time)
+                decided(&own, None, sender, &stated, time)
             });
             // The task ends without a decision only when it panics: then nothing is allowed.
             deciding.await.map_err(|_| GatewayError::Rule(Box::new(RuleError::Undecided)))?
@@ -153,14 +162,21 @@ impl Session {
                 Stated::Text(Runnable::Read(read)) => self.presumed(&set, read),
                 Stated::Text(Runnable::Unproven(_)) | Stated::Unknown { .. } => None,
             };
-            let facts = sender(&self.shared, &self.control, &application).facts(&stated);
-            match presumed {
-                Some(presumed) => set.decide_among(&presumed, &facts, time),
-                None => set.decide(&facts, time),
-            }
+            let sender = sender(&self.shared, &self.control, &application);
+            decided(&set, presumed.as_ref(), sender, &stated, time)
         };
-        set.count(&decision, u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-        Ok(Ruling { set, stated, decision })
+        let sighting = tag.map(|tag| {
+            Box::new(Sighting {
+                report: Arc::clone(self.shared.rules.report()),
+                user: Arc::clone(&self.control.seen.who.user),
+                application,
+                tag: tag.into(),
+            })
+        });
+        let ruling = Ruling { set, stated, decision, sighting };
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        ruling.set.count(&ruling.decision, now_ms, &ruling);
+        Ok(ruling)
     }
 
     /// The rules of `set` that may match statements like `read`; `None` where finding that out
@@ -209,7 +225,7 @@ impl Session {
             (_, route) => route,
         };
         ruled.cache = ruling.decision.cache().or(ruled.cache);
-        ruled.waiting.push_back(Some((ruling.set, ruling.decision.effects)));
+        ruled.waiting.push_back(Some(Arc::new(ruling)));
     }
 
     /// Where rules say that the exchange goes.
@@ -248,7 +264,39 @@ fn sender<'a>(shared: &'a Shared, control: &'a Control, application: &'a str) ->
     Sender { who: &control.seen.who, application, database: &shared.database }
 }
 
+/// What the rules say of a statement and, where some may come to something, its tags for the
+/// report.
+fn decided(
+    set: &RuleSet,
+    presumed: Option<&Presumed>,
+    sender: Sender<'_>,
+    stated: &Stated,
+    time: TimeOfDay,
+) -> (Decision, Option<String>) {
+    let facts = sender.facts(stated);
+    let decision = match presumed {
+        Some(presumed) => set.decide_among(presumed, &facts, time),
+        None => set.decide(&facts, time),
+    };
+    let may_come = decision.matched.iter().any(|matched| matched.outcome != Outcome::Counted);
+    let tag = may_come.then(|| label(stated.tags()));
+    (decision, tag)
+}
+
+impl Witness for Ruling {
+    fn on_came(&self, rule: &Rule, came: Came) {
+        if let Some(sighting) = &self.sighting {
+            sighting.on_came(&self.stated, rule, came);
+        }
+    }
+}
+
 impl Ruling {
+    /// A conditional effect came to something.
+    fn happened(&self, effect: &Effect) {
+        self.set.happened(effect, self);
+    }
+
     fn name(&self, effect: &Effect) -> String {
         self.set.rules().get(effect.rule).map_or("", Rule::name).to_owned()
     }

@@ -48,7 +48,7 @@ impl Session {
             let application = self.freshness.application();
             let sender = sender(&self.shared, &self.control, &application);
             let now_us = self.clock().now_us();
-            ruling.set.take(effect, &sender.facts(&ruling.stated), now_us)
+            ruling.set.take(effect, &sender.facts(&ruling.stated), now_us, ruling)
         };
         match take {
             Take::Taken => Ok(()),
@@ -78,10 +78,11 @@ impl Session {
         let entry = {
             let application = self.freshness.application();
             let sender = sender(&self.shared, &self.control, &application);
-            ruling.set.enter(effect, &sender.facts(&ruling.stated), move || {
+            let wake = move || {
                 // Nobody listens who has given up already.
                 let _ = wake.send(());
-            })
+            };
+            ruling.set.enter(effect, &sender.facts(&ruling.stated), wake, ruling)
         };
         let pass = match entry {
             Entry::Entered(pass) => Some(pass),
@@ -108,6 +109,7 @@ impl Session {
         // What earlier exchanges answered must not wait for this one.
         self.tell().await?;
         let control = Arc::clone(&self.control);
+        let _waiting = control.seen.on_waiting(self.clock().now_us());
         let wait = control.cancel.unless_cancelled(waiting);
         tokio::pin!(wait);
         loop {

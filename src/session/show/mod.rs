@@ -12,6 +12,8 @@ mod statements;
 mod stats;
 mod utc;
 
+pub use self::utc::utc;
+
 use tokio::time::Instant;
 
 use super::{Session, Shared};

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 /// `2026-11-21 06:00:00 UTC`; what is before 1970 is shown as its beginning.
-pub(super) fn utc(moment: SystemTime) -> String {
+#[must_use]
+pub fn utc(moment: SystemTime) -> String {
     let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Counted from March 1st of year 0, so that a leap day is the last of its year; in eras of

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::gateway;
 use crate::support::STEP_MAX;
 use crate::support::client::Client;
-use crate::support::http::get;
+use crate::support::http::{get, post};
 use crate::support::messages::query;
 use crate::support::postgres::Postgres;
 use crate::support::sources::source;
@@ -143,6 +143,49 @@ async fn every_metric_is_in_the_manual_as_it_is() {
     let manual = source(Path::new("docs/metrics.md"));
     let rows: Vec<_> = manual.lines().filter(|line| line.starts_with("| `pgsluice_")).collect();
     assert_eq!(rows, table, "the table is to be:\n{}", table.join("\n"));
+}
+
+#[tokio::test]
+async fn rules_have_counters_by_name_up_to_a_bound() {
+    let postgres = Postgres::start();
+    let gateway = gateway(&postgres, &[]);
+    let port = gateway.admin_port();
+    let told = Metrics::read(port).await;
+    assert_eq!(told.value("pgsluice_rules"), 0);
+    assert_eq!(told.value("pgsluice_rules_loaded_timestamp_seconds"), 0);
+    assert_eq!(told.value("pgsluice_rule_matched_total{rule=\"(others)\"}"), 0);
+    let rule = |at: i32| {
+        let dry = if at % 2 == 0 { "" } else { ", observe_only: true" };
+        let name = if at == 0 { r#"'a "b\'"#.to_owned() } else { format!("r{at}") };
+        let warn = "match: {query_regex: 'AS matched'}, action: warn, message: m";
+        format!("  - {{name: {name}, priority: {}{dry}, {warn}}}\n", -at)
+    };
+    let rules: String = (0..203).map(rule).collect();
+    let rules = format!("traffic_control:\n  rules:\n{rules}");
+    let intent = ["X-Pgsluice-Admin: 1"];
+    assert_eq!(post(port, "/rules", &intent, &rules).await.status, 200);
+    let reserved = rules.replace("name: r7,", "name: (others),");
+    let refused = post(port, "/rules", &intent, &reserved).await;
+    assert_eq!(refused.json()["problems"][0]["rule"], "(others)", "{refused:?}");
+    let mut client = Client::login(gateway.login(postgres.as_superuser())).await;
+    for _ in 0..3 {
+        client.query("SELECT 1 AS matched").await;
+    }
+    let told = Metrics::read(port).await;
+    let of = |metric: &str, rule: &str| {
+        told.value(&format!("pgsluice_rule_{metric}_total{{rule=\"{rule}\"}}"))
+    };
+    let each = |rule: &str| ["matched", "enforced", "would_have"].map(|metric| of(metric, rule));
+    assert_eq!(each(r#"a \"b\\"#), [3, 3, 0]);
+    assert_eq!((each("r1"), each("r198"), each("r199")), ([3, 0, 3], [3, 3, 0], [3, 0, 3]));
+    // Three further ones, of which two do something.
+    assert_eq!(each("(others)"), [9, 6, 3]);
+    let by_name = told.samples.keys().filter(|name| name.starts_with("pgsluice_rule_matched"));
+    assert_eq!(by_name.count(), 201);
+    assert_eq!(told.value("pgsluice_rules"), 203);
+    assert_eq!(told.value("pgsluice_rules_reload_failures_total"), 1);
+    let since: f64 = told.samples["pgsluice_rules_loaded_timestamp_seconds"].parse().unwrap();
+    assert!(since > 1.7e9, "{since}");
 }
 
 /// What `/metrics` says.

@@ -3,6 +3,7 @@
 mod access;
 mod health;
 mod metrics;
+mod report;
 mod rules;
 mod views;
 mod writers;

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 use super::ruling::{counts, extended, put_in_force, ruled};
 use crate::support::client::Client;
 use crate::support::messages::{
-    command_complete, data_row, error_response, field, query, ready_for_query, row_description,
-    sqlstate, tags,
+    columns, command_complete, data_row, error_response, field, query, ready_for_query,
+    row_description, rows, sqlstate, tags,
 };
 use crate::support::scripted::Scripted;
 use crate::support::world::{World, answer, answer_errand, done, reply, values};
@@ -86,6 +86,44 @@ async fn who_is_held_back_can_cancel_and_leave() {
     drop(bob);
     drop(ann);
     world.until_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_rule_is_seen_to_wait() {
+    let limits = "{name: rate, match: {tags: {for: rate}}, action: rate_limit, rate_per_sec: 0.01, \
+                  burst: 1, wait_ms: 200000}, \
+                  {name: slots, match: {tags: {for: slot}}, action: concurrency, max: 1, queue: 9, \
+                  wait_ms: 200000}";
+    let mut world = ruled(&format!("traffic_control: {{rules: [{limits}]}}"));
+    let mut looker = world.client().await;
+    let mut waiting = async || {
+        let pools = looker.query("SHOW pgsluice.pools").await;
+        let at = columns(&pools[0].1).iter().position(|name| name == "cl_waiting");
+        rows(&pools)[0][at.expect("a column")].clone().expect("a number")
+    };
+    let (mut ann, mut bob) = (world.client().await, world.client().await);
+    ann.query("SHOW pgsluice.version /*for='rate'*/").await;
+    assert_eq!(waiting().await, "0");
+    ann.send(&query("SHOW pgsluice.version /*for='rate'*/")).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(waiting().await, "1");
+    bob.send(&query("SELECT 1 /*for='slot'*/")).await;
+    let mut upstream = world.upstream().await;
+    upstream.receive_batch().await;
+    let mut eve = world.client().await;
+    eve.send(&query("SELECT 2 /*for='slot'*/")).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(waiting().await, "2");
+
+    world.cancel(&ann.key).await.unwrap();
+    ann.until_ready().await;
+    assert_eq!(waiting().await, "1");
+    upstream.send(&reply(&["1"], b'I')).await;
+    bob.until_ready().await;
+    upstream.receive_batch().await;
+    assert_eq!(waiting().await, "0", "it runs");
+    upstream.send(&reply(&["2"], b'I')).await;
+    eve.until_ready().await;
 }
 
 #[tokio::test(start_paused = true)]

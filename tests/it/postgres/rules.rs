@@ -8,7 +8,9 @@ use crate::support::STEP_MAX;
 use crate::support::client::{Client, Login};
 use crate::support::files::Folder;
 use crate::support::gateway::Gateway;
-use crate::support::messages::{Message, bind, execute, field, parse, rows, sqlstate, sync, tags};
+use crate::support::messages::{
+    Message, bind, execute, field, message, parse, rows, sqlstate, sync, tags,
+};
 use crate::support::postgres::Postgres;
 use crate::support::served::{Served, USER};
 
@@ -280,4 +282,93 @@ async fn an_admin_can_look_at_the_rules_whatever_they_say() {
         assert_eq!(shown, ["r", "deny", "0", "no", "0", "0", "0"]);
         assert_eq!(row[7], None);
     }
+}
+
+#[tokio::test]
+async fn a_call_by_function_number_is_a_write_to_rules() {
+    let (served, _folder) = serve(
+        "traffic_control: {rules: [{name: r, match: {class: write}, action: deny, message: no}]}",
+        &[],
+    );
+    let mut client = served.client().await;
+    // lo_create(47110), in binary.
+    let body = [&715_u32.to_be_bytes()[..], &[0, 1, 0, 1, 0, 1], &4_u32.to_be_bytes()].concat();
+    let call = message(b'F', &[&body[..], &47_110_u32.to_be_bytes(), &[0, 1]].concat());
+    for status in [b"I", b"T"] {
+        if status == b"T" {
+            client.query("BEGIN").await;
+        }
+        let told = client.exchange(&call).await;
+        assert_eq!(failure(&told), Some(("42501".to_owned(), "no".to_owned())));
+        let expected = if status == b"T" { b"E" } else { b"I" };
+        assert_eq!((tags(&told).as_str(), &told[1].1[..]), ("EZ", &expected[..]));
+    }
+    client.query("ROLLBACK").await;
+    assert_eq!(counts(&mut client, "r").await, ["2", "2", "0"]);
+    let direct = served.postgres.connect().await;
+    let made = direct.query_one("SELECT count(*) FROM pg_largeobject_metadata", &[]).await;
+    assert_eq!(made.unwrap().get::<_, i64>(0), 0);
+    served.until_released().await;
+}
+
+/// The replica replays nothing, so that what is read says where it was read.
+#[tokio::test]
+async fn rules_say_which_server_reads_and_writes_stay_on_the_primary() {
+    let primary = Postgres::start();
+    let replica = primary.replica();
+    let direct = primary.connect().await;
+    direct.batch_execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await.unwrap();
+    replica.until_caught_up_with(&primary).await;
+    let folder = Folder::new();
+    let file = folder.write(
+        "rules.yaml",
+        "
+traffic_control:
+  rules:
+    - {name: now, match: {tags: {wants: now}}, action: route_primary}
+    - {name: old, match: {tags: {wants: [old, now]}}, action: route_replica}
+    - {name: dry, observe_only: true, priority: 1, match: {}, action: route_replica}
+",
+    );
+    let gateway = Gateway::start(
+        &primary,
+        &[
+            ("AUTH_METHOD", "trust"),
+            ("RULES_FILE", &file),
+            ("REPLICAS", &format!("127.0.0.1:{}", replica.port())),
+            ("READ_WRITE_USERS", "ann"),
+            ("CACHE_TTL_SECONDS", "0"),
+        ],
+    );
+    replica.pause_replay(true).await;
+    let login = gateway.login(primary.as_superuser());
+    let mut ann = Client::login(Login { user: "ann", ..login }).await;
+    let mut bob = Client::login(Login { user: "bob", ..login }).await;
+    let read = async |client: &mut Client, wants: &str| {
+        let reply = client.query(&format!("SELECT a FROM t /*wants='{wants}'*/")).await;
+        rows(&reply)[0][0].clone().expect("a number")
+    };
+    // A write stays where it can be done, whatever a rule says.
+    assert_eq!(tags(&ann.query("UPDATE t SET a = 2 /*wants='old'*/").await), "CZ");
+    let now = direct.query_one("SELECT a FROM t", &[]).await.unwrap();
+    assert_eq!(now.get::<_, i32>(0), 2);
+
+    assert_eq!(read(&mut ann, "nothing").await, "2", "its own write");
+    assert_eq!(read(&mut ann, "old").await, "1", "however far behind that is");
+    assert_eq!(read(&mut bob, "nothing").await, "1");
+    assert_eq!(read(&mut bob, "now").await, "2", "of two rules the higher");
+    assert_eq!(failure(&ann.query("SET pgsluice.route = 'replica'").await), None);
+    assert_eq!(
+        (read(&mut ann, "now").await, read(&mut ann, "nothing").await),
+        ("2".into(), "1".into())
+    );
+    assert_eq!(failure(&ann.query("SET pgsluice.route = 'primary'").await), None);
+    assert_eq!(
+        (read(&mut ann, "old").await, read(&mut ann, "nothing").await),
+        ("1".into(), "2".into())
+    );
+    for (name, enforced) in [("now", "2"), ("old", "3"), ("dry", "0")] {
+        assert_eq!(counts(&mut bob, name).await[1], enforced, "{name}");
+    }
+    replica.pause_replay(false).await;
 }
