@@ -8,12 +8,13 @@
 //! ```
 //!
 //! It reads what sessions and pools count, and touches no upstream save to find out whether one
-//! can serve. No request changes anything but a POST.
+//! can serve. No request changes anything but a POST, and `/explain` changes nothing either.
 
 mod changes;
 pub mod config;
 mod connections;
 mod csv;
+mod explain;
 pub mod exposition;
 mod guard;
 mod health;

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 
 use super::reply::{Failure, Reply};
-use super::{Admin, changes, health, metrics, page, rules, views};
+use super::{Admin, changes, explain, health, metrics, page, rules, views};
 
 /// One thing that can be asked for.
 pub struct Route {
@@ -69,6 +69,7 @@ pub fn all() -> Vec<Route> {
         view("/rules/report", get(rules::report)),
         change("/rules", post(rules::replace)),
         view("/settings", get(views::settings)),
+        change("/explain", post(explain::explain)),
         view("/openapi.json", get(openapi)),
     ]
 }

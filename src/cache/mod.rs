@@ -117,6 +117,18 @@ impl Cache {
         self.core.config.caches_clock_functions
     }
 
+    /// How long a reply is served.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.core.config.ttl
+    }
+
+    /// Whether a reply is stored for whoever has `asked`. Nothing is counted.
+    #[must_use]
+    pub fn has(&self, key: &Key, asked: Asked) -> bool {
+        self.core.store.find(key, asked).is_some()
+    }
+
     /// Builds the key of a read.
     ///
     /// # Errors

@@ -78,6 +78,11 @@ impl Session {
                 self.shared.cache.on_bypass(bypass);
                 None
             }
+            Plan::Answer(GatewayCommand::Explain { text, .. }) => {
+                let told = Box::pin(self.explained(&text)).await;
+                self.tell_own(read, &told);
+                return Ok(());
+            }
             _ => None,
         };
         let effect = self.effect_of(read, |_| Parameter::Null);
@@ -149,10 +154,19 @@ impl Session {
                     break;
                 }
             }
-            if let Plan::Fail(error) = plan {
-                self.note(&error);
-                actions.push(Action::Refuse(error.reply().to_bytes()));
-                break;
+            match plan {
+                Plan::Fail(error) => {
+                    self.note(&error);
+                    actions.push(Action::Refuse(error.reply().to_bytes()));
+                    break;
+                }
+                Plan::Answer(GatewayCommand::Explain { text, .. }) => {
+                    self.limit_nothing();
+                    let told = Box::pin(self.explained(&text)).await;
+                    actions.push(Action::Invent(own_reply(read, &told)));
+                    continue;
+                }
+                _ => {}
             }
             self.shared.cache.on_bypass(Bypass::BatchShape);
             let effect = self.effect_of(read, |_| Parameter::Null);
@@ -280,6 +294,8 @@ impl Session {
                 }
             }
             Plan::Discard(what) => put_command_complete(&mut out, what.tag()),
+            // It takes its time.
+            Plan::Answer(GatewayCommand::Explain { .. }) => return Ok(None),
             Plan::Answer(command @ GatewayCommand::Set { .. }) => {
                 return self.set_own(command).map(Some);
             }

@@ -102,7 +102,7 @@ impl Session {
         let asked = Asked {
             floor: self.freshness.floor(&self.shared),
             stamp: self.shared.stamp(read),
-            not_before_us: self.ruled_not_before_us(),
+            not_before_us: self.not_before_us(self.heeded()),
         };
         match self.shared.cache.begin(key, asked) {
             Lookup::Hit(entry) => Ok(Sought::Entry(entry)),
@@ -138,7 +138,16 @@ impl Session {
         }
     }
 
-    fn key(&self, read: &ReadStatement, types: &[u8], arguments: &[u8]) -> Result<Key, Bypass> {
+    /// What the reply to a read is stored under.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(super) fn key(
+        &self,
+        read: &ReadStatement,
+        types: &[u8],
+        arguments: &[u8],
+    ) -> Result<Key, Bypass> {
         let oids = types.get(2..).unwrap_or_default().as_chunks::<4>().0;
         let oids = oids.iter().map(|oid| u32::from_be_bytes(*oid)).collect::<Vec<_>>();
         self.shared.cache.key(&KeyParts {

@@ -42,6 +42,23 @@ pub enum Leave {
 }
 
 impl Control {
+    /// One of a session that nobody else can find.
+    #[must_use]
+    pub fn unlisted(who: Who) -> Self {
+        Self::new(0, Bytes::new(), who)
+    }
+
+    fn new(pid: i32, secret: Bytes, who: Who) -> Self {
+        Self {
+            pid,
+            secret,
+            cancel: CancelSlot::default(),
+            seen: Seen::new(who),
+            asked: AtomicU8::new(0),
+            changed: Notify::new(),
+        }
+    }
+
     /// The secret that the client was told beside the number.
     #[must_use]
     pub fn secret(&self) -> &[u8] {
@@ -122,14 +139,7 @@ impl Registry {
                 break pid;
             }
         };
-        let control = Arc::new(Control {
-            pid,
-            secret,
-            cancel: CancelSlot::default(),
-            seen: Seen::new(who),
-            asked: AtomicU8::new(0),
-            changed: Notify::new(),
-        });
+        let control = Arc::new(Control::new(pid, secret, who));
         if control.seen.who.place == Place::Served {
             sessions.departed.logins += 1;
         }

@@ -6,11 +6,13 @@
 //! writes in this process; they say what a reply in the cache that came from the primary has:
 //! a commit may be in the log before others see it, so that a position would not do for that.
 
+pub mod own;
+
 use std::sync::Arc;
 
+use self::own::OwnSetting;
 use super::shared::Shared;
 use crate::cache::Floor;
-use crate::error::WriterError;
 use crate::freshness::beginnings::OwnFloor;
 use crate::freshness::floors::{Places, Scope};
 use crate::freshness::losses::Commit;
@@ -142,6 +144,12 @@ impl Freshness {
         self.is_unknown = true;
     }
 
+    /// Whether the position behind its last write could not be learnt.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        self.is_unknown
+    }
+
     /// Where the session's statements are to go.
     #[must_use]
     pub fn route(&self) -> RouteOverride {
@@ -152,56 +160,26 @@ impl Freshness {
     }
 
     /// `SET pgsluice.<name>`, or RESET of it.
-    ///
-    /// # Errors
-    /// When there is no such setting, or it cannot have that value.
-    pub fn set(
-        &mut self,
-        shared: &Shared,
-        name: &str,
-        value: Option<&str>,
-    ) -> Result<(), WriterError> {
-        let bad = |expected: &str| WriterError::OwnSetting {
-            name: name.to_owned(),
-            value: value.unwrap_or_default().to_owned(),
-            expected: expected.to_owned(),
-        };
-        match name {
-            "route" => {
-                let word = value.unwrap_or("auto").to_ascii_lowercase();
-                let found = RouteOverride::ALL.iter().find(|(known, _)| *known == word);
-                self.route = found.ok_or_else(|| bad("auto, primary or replica"))?.1;
-            }
-            "scope" => {
-                let word = value.map(str::to_ascii_lowercase);
-                let found = match &word {
-                    None => Some(self.startup_scope),
-                    Some(word) => Scope::ALL.into_iter().find(|scope| scope.as_str() == word),
-                };
-                let expected = "session, user, application, group, global or none";
-                self.scope = found.ok_or_else(|| bad(expected))?;
-            }
-            "min_lsn" => {
-                let text = value.unwrap_or_default();
-                let lsn = match text.is_empty() {
-                    true => Lsn::ZERO,
-                    false => text.parse().map_err(|_| bad("a position such as 16/B374D848"))?,
-                };
+    pub fn set(&mut self, shared: &Shared, setting: OwnSetting) {
+        match setting {
+            OwnSetting::Route(route) => self.route = route,
+            OwnSetting::Scope(scope) => self.scope = scope.unwrap_or(self.startup_scope),
+            OwnSetting::MinLsn(lsn) => {
                 self.min.clear();
                 shared.upstreams.settle_floor(&mut self.min);
                 self.min.raise(lsn);
                 // What others wrote shows in what is read of the primary from now on.
                 self.min_tick = shared.ticks.advance(self.places);
             }
-            "causal_group" => match value.filter(|group| !group.is_empty()) {
-                Some(group) if group.len() > GROUP_BYTES_MAX => {
-                    return Err(bad("a name of at most 256 bytes"));
-                }
-                group => self.group = group.map(str::to_owned),
-            },
-            _ => return Err(WriterError::UnknownOwnSetting(name.to_owned())),
+            OwnSetting::CausalGroup(group) => self.group = group,
+            OwnSetting::Pin(_) => {}
         }
-        Ok(())
+    }
+
+    /// Whose writes its reads must reflect.
+    #[must_use]
+    pub const fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// What `SHOW pgsluice.<name>` says of the session; `None` for what is not the session's.
@@ -219,6 +197,3 @@ impl Freshness {
         })
     }
 }
-
-/// The longest name of a causal group, in bytes.
-const GROUP_BYTES_MAX: usize = 256;

@@ -1,7 +1,7 @@
 //! Statements whose `Parse`, `Bind` and `Describe` the gateway answers, what a failed block takes
 //! of them, and their texts upstream.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Session;
 use super::actions::Action;
@@ -10,8 +10,9 @@ use super::plan::begin_text;
 use super::prepared::Statement;
 use super::show;
 use crate::sql::analyze::ReadStatement;
-use crate::sql::kind::Kind;
-use crate::wire::backend::{NO_DATA, put_command_complete};
+use crate::sql::kind::{GatewayCommand, Kind};
+use crate::wire::backend::{NO_DATA, TEXT_OID, put_command_complete};
+use crate::wire::frontend::put_message;
 
 /// Whether a failed block bars it, and the gateway would prepare it by itself.
 pub(super) fn is_barred(kind: &Kind) -> bool {
@@ -41,6 +42,23 @@ pub(super) fn is_late(statement: &Statement) -> bool {
             )
         )
     })
+}
+
+/// The types of the parameters of what the gateway answers itself. Only what is to be explained
+/// has any: those that the client said, and text.
+pub(super) fn put_parameters(statement: &Statement, out: &mut BytesMut) {
+    let count = match statement.read().map(ReadStatement::kind) {
+        Some(Kind::Gateway(GatewayCommand::Explain { parameters, .. })) => *parameters,
+        _ => 0,
+    };
+    put_message(out, b't', |out| {
+        out.put_u16(count);
+        let told = statement.types.get(2..).unwrap_or_default().as_chunks::<4>().0;
+        let told = told.iter().map(|oid| u32::from_be_bytes(*oid));
+        for oid in told.chain(std::iter::repeat(0)).take(count.into()) {
+            out.put_u32(if oid == 0 { TEXT_OID } else { oid });
+        }
+    });
 }
 
 /// The description of what the gateway answers itself.

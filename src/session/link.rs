@@ -19,6 +19,7 @@ use futures::FutureExt;
 use tokio::time::timeout;
 
 use super::freshness::RouteOverride;
+use super::route::{self, Source};
 use super::{Phase, Session};
 use crate::error::GatewayError;
 use crate::lsn::Lsn;
@@ -45,23 +46,13 @@ impl Session {
         }
         let shared = Arc::clone(&self.shared);
         let (upstreams, config) = (&shared.upstreams, &shared.config);
-        let floor = match site {
-            Site::AnyUpstream if wanted != RouteOverride::Replica => {
-                self.freshness.floor(&shared).lsn
-            }
-            Site::AnyUpstream | Site::Primary => Lsn::ZERO,
-        };
-        let is_writer = self.state.is_writer();
+        let floor = self.floor_for(site, wanted);
+        let source = route::source(site, self.state.is_writer(), upstreams.has_replicas());
         let taking = async {
-            match site {
-                Site::Primary if is_writer => {
-                    upstreams.acquire_primary(config.failover_wait_max).await
-                }
-                Site::Primary => upstreams.acquire_read_of_primary().await,
-                Site::AnyUpstream if is_writer && !upstreams.has_replicas() => {
-                    upstreams.acquire_primary(config.failover_wait_max).await
-                }
-                Site::AnyUpstream => {
+            match source {
+                Source::Primary => upstreams.acquire_primary(config.failover_wait_max).await,
+                Source::ReadOfPrimary => upstreams.acquire_read_of_primary().await,
+                Source::Read => {
                     let (wait, failover) = (config.lsn_wait_max, config.failover_wait_max);
                     upstreams.acquire_read_patiently(floor, wait, failover).await
                 }
@@ -78,6 +69,16 @@ impl Session {
         self.on_acquired(lease.since());
         self.link = Some(lease);
         Ok(())
+    }
+
+    /// What a read must reflect that goes there.
+    pub(super) fn floor_for(&mut self, site: Site, wanted: RouteOverride) -> Lsn {
+        match site {
+            Site::AnyUpstream if wanted != RouteOverride::Replica => {
+                self.freshness.floor(&self.shared).lsn
+            }
+            Site::AnyUpstream | Site::Primary => Lsn::ZERO,
+        }
     }
 
     /// Waits for a connection, for the client's going away, and for a cancel.

@@ -16,7 +16,7 @@
 //! | `translate`, `parsing`, `answer` | messages into actions | no: it may wait for the catalog |
 //! | `cached`, `tee` | replies from the cache, and for it | no |
 //! | `stale`, [`described`] | prepared statements whose result has changed; what they return | no |
-//! | [`ruling`] | what the operator's rules say of a statement, and that it is done | no |
+//! | [`ruling`], [`explain`] | what rules say of a statement, and that it is done; what would be | no |
 //! | `writes`, [`left`] | what users who may write can run; what that leaves | no, yes |
 //! | [`route`], [`freshness`] | where it goes; what it must reflect | yes |
 //! | `running`, `relay`, `settling` | an exchange, its bytes, what replies mean | no |
@@ -39,6 +39,7 @@ pub mod control;
 mod copying;
 pub mod described;
 pub mod effect;
+pub mod explain;
 pub mod freshness;
 pub mod interner;
 mod late;
@@ -97,8 +98,7 @@ use crate::error::GatewayError;
 use crate::upstream::parameters::Parameters;
 use crate::upstream::pool::Lease;
 use crate::wire::error_response::Severity;
-use crate::wire::frame::Frame;
-use crate::wire::{backend, frontend};
+use crate::wire::{backend, frame::Frame, frontend};
 
 pub use self::shared::Shared;
 

@@ -24,7 +24,13 @@ use crate::sql::writes::effects::Site;
 /// else what the session says.
 #[must_use]
 pub fn wanted(actions: &[Action], session: RouteOverride) -> RouteOverride {
-    actions.iter().filter_map(text_of).find_map(hint).unwrap_or(session)
+    hinted(actions).unwrap_or(session)
+}
+
+/// What the first statement of an exchange that says it says of where it wants to go.
+#[must_use]
+pub fn hinted(actions: &[Action]) -> Option<RouteOverride> {
+    actions.iter().filter_map(text_of).find_map(hint)
 }
 
 /// What a comment in front of a statement says of where it wants to go:
@@ -62,18 +68,97 @@ fn text_of(action: &Action) -> Option<&[u8]> {
 /// Where an exchange goes that has no connection yet.
 #[must_use]
 pub fn site(state: &State, actions: &[Action], wanted: RouteOverride) -> Site {
-    let is_anywhere = match state.block() {
-        _ if wanted == RouteOverride::Primary || knows_primary_alone(state) => false,
-        Block::None if !state.is_writer() => true,
-        Block::Deferred(modes) => {
-            !is_serializable(modes)
-                && (!state.is_writer() || (modes.read_only && !actions.iter().any(is_unproven)))
+    because(state, actions, wanted).site()
+}
+
+/// Why an exchange that has no connection yet goes where it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// Its user may only read.
+    Reader,
+    /// All of it reads.
+    Reads,
+    /// It is of a block that is READ ONLY.
+    ReadOnlyBlock,
+    /// The primary is asked for: by a rule, a hint or a setting.
+    Asked,
+    /// Its transaction is in a mode that only the primary knows.
+    Modes,
+    /// It is of a block that may write.
+    Block,
+    /// Something in it is not a read that a replica can answer.
+    Writes,
+}
+
+impl Because {
+    /// The reason's label, in `snake_case`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reader => "read_only_user",
+            Self::Reads => "reads_alone",
+            Self::ReadOnlyBlock => "read_only_transaction",
+            Self::Asked => "asked_for",
+            Self::Modes => "transaction_modes",
+            Self::Block => "may_write_transaction",
+            Self::Writes => "needs_primary",
+        }
+    }
+
+    /// Where it goes, then.
+    #[must_use]
+    pub const fn site(self) -> Site {
+        match self {
+            Self::Reader | Self::Reads | Self::ReadOnlyBlock => Site::AnyUpstream,
+            Self::Asked | Self::Modes | Self::Block | Self::Writes => Site::Primary,
+        }
+    }
+}
+
+/// The reason for [`site`].
+#[must_use]
+pub fn because(state: &State, actions: &[Action], wanted: RouteOverride) -> Because {
+    match state.block() {
+        _ if wanted == RouteOverride::Primary => Because::Asked,
+        _ if knows_primary_alone(state) => Because::Modes,
+        Block::None if !state.is_writer() => Because::Reader,
+        Block::Deferred(modes) if is_serializable(modes) => Because::Modes,
+        Block::Deferred(_) if !state.is_writer() => Because::Reader,
+        Block::Deferred(modes) if modes.read_only && !actions.iter().any(is_unproven) => {
+            Because::ReadOnlyBlock
         }
         // Without its `Sync` an exchange goes on with nobody knows what.
-        Block::None => is_whole(actions) && actions.iter().all(is_anywhere),
-        Block::Open | Block::Failed | Block::DeferredFailed(_) => !state.is_writer(),
-    };
-    if is_anywhere { Site::AnyUpstream } else { Site::Primary }
+        Block::None if is_whole(actions) && actions.iter().all(is_anywhere) => Because::Reads,
+        Block::None => Because::Writes,
+        Block::Open | Block::Failed | Block::DeferredFailed(_) if !state.is_writer() => {
+            Because::Reader
+        }
+        Block::Deferred(_) | Block::Open | Block::Failed | Block::DeferredFailed(_) => {
+            Because::Block
+        }
+    }
+}
+
+/// Who is asked for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The primary, for what may write.
+    Primary,
+    /// The primary, for what may only read.
+    ReadOfPrimary,
+    /// A replica at the floor, or the primary.
+    Read,
+}
+
+/// Who is asked for a connection for an exchange that goes to `site`.
+#[must_use]
+pub const fn source(site: Site, is_writer: bool, has_replicas: bool) -> Source {
+    match site {
+        Site::Primary if is_writer => Source::Primary,
+        Site::Primary => Source::ReadOfPrimary,
+        Site::AnyUpstream if is_writer && !has_replicas => Source::Primary,
+        Site::AnyUpstream => Source::Read,
+    }
 }
 
 /// Whether transactions begin in a mode that a replica does not know, or a replica's connections

@@ -69,7 +69,7 @@ impl Session {
         start: usize,
     ) -> Result<(), GatewayError> {
         let asked = || route::wanted(actions, self.freshness.route());
-        let wanted = self.ruled_route().unwrap_or_else(asked);
+        let wanted = self.heeded().route().unwrap_or_else(asked);
         let site = route::site(&self.state, actions, wanted);
         self.acquire(site, wanted).await?;
         self.on_exchanging();

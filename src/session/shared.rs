@@ -110,6 +110,16 @@ impl Shared {
         }
     }
 
+    /// What [`Self::check_catalog`] says, as far as the catalog was read by now, and the names that
+    /// it would be read again for.
+    pub fn look_at_catalog(&self, read: &ReadStatement) -> (Result<(), Refusal>, Vec<String>) {
+        let Some(catalog) = &self.catalog else { return (Ok(()), Vec::new()) };
+        let snapshot = catalog.snapshot();
+        let is_unknown = |call: &&Call| !call.is_builtin && !snapshot.knows(&call.name);
+        let unknown = read.calls().iter().filter(is_unknown).map(|call| call.name.clone());
+        (check(&snapshot, read), unknown.collect())
+    }
+
     /// A period of the averages ended.
     pub fn on_period(&self) {
         self.stats.on_period(self.totals(), Instant::now());

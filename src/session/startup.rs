@@ -15,6 +15,7 @@ use super::ledger::Ledger;
 use super::portals::Portals;
 use super::prepared::Prepared;
 use super::relay::Until;
+use super::seen::Who;
 use super::shared::Shared;
 use super::stale::Staleness;
 use super::state::State;
@@ -62,16 +63,45 @@ impl Session {
     ) -> Option<Box<Self>> {
         let Arrival { socket, leftover, database, parameters, span } = arrival;
         let client = Client::new(socket, leftover, &shared.config).counted(&control);
-        let user = control.seen.who.user.clone();
-        let is_writer = shared.about.is_writer(&user);
+        let is_writer = shared.about.is_writer(&control.seen.who.user);
         let startup = startup_settings(&parameters, is_writer);
         let settings = startup.as_ref().cloned().unwrap_or_default();
+        let mut session = Self::with(client, settings, shared, control, span);
+        let outcome = match (startup, database == session.shared.database) {
+            (Err(error), _) => Err(error),
+            (Ok(_), false) => {
+                let served = session.shared.database.clone();
+                Err(GatewayError::UnknownDatabase { asked: database, served })
+            }
+            (Ok(_), true) => match session.set_own_at_startup(&parameters) {
+                Ok(()) => session.greet().await,
+                Err(error) => Err(error),
+            },
+        };
+        match outcome {
+            Ok(()) => Some(session),
+            Err(error) => {
+                session.turn_away(&error).await;
+                None
+            }
+        }
+    }
+
+    /// A session that begins with these settings.
+    fn with(
+        client: Client,
+        settings: Settings,
+        shared: Arc<Shared>,
+        control: Arc<Control>,
+        span: Span,
+    ) -> Box<Self> {
+        let user = control.seen.who.user.clone();
         let freshness = Freshness::new(&shared, &user);
-        let mut session = Box::new(Self {
+        Box::new(Self {
             client,
             control,
             span,
-            state: match is_writer {
+            state: match shared.about.is_writer(&user) {
                 true => State::of_writer(settings),
                 false => State::new(settings),
             },
@@ -96,25 +126,33 @@ impl Session {
             ruled: None,
             foreseen: None,
             shared,
-        });
-        let outcome = match (startup, database == session.shared.database) {
-            (Err(error), _) => Err(error),
-            (Ok(_), false) => {
-                let served = session.shared.database.clone();
-                Err(GatewayError::UnknownDatabase { asked: database, served })
-            }
-            (Ok(_), true) => match session.set_own_at_startup(&parameters) {
-                Ok(()) => session.greet().await,
-                Err(error) => Err(error),
-            },
-        };
-        match outcome {
-            Ok(()) => Some(session),
-            Err(error) => {
-                session.turn_away(&error).await;
-                None
-            }
+        })
+    }
+
+    /// A session that has just begun, of a client that is nowhere: no upstream and no other
+    /// session hears of it. It is for what needs neither of them.
+    ///
+    /// # Errors
+    /// When these settings are not for a session to begin with.
+    pub(super) fn imagined(
+        shared: &Arc<Shared>,
+        who: Who,
+        parameters: &[(String, String)],
+    ) -> Result<Box<Self>, GatewayError> {
+        let settings = startup_settings(parameters, shared.about.is_writer(&who.user))?;
+        let control = Arc::new(Control::unlisted(who));
+        let socket = Socket::Memory(tokio::io::duplex(1).0);
+        let client = Client::new(socket, BytesMut::new(), &shared.config);
+        let mut session = Self::with(client, settings, Arc::clone(shared), control, Span::none());
+        session.set_own_at_startup(parameters)?;
+        for (name, value) in parameters.iter().filter(|(name, _)| name == "application_name") {
+            let body = [name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat();
+            // What it would be told of the upstream's other settings is not asked for.
+            let _ = session.parameters.on_status(&body);
         }
+        session.control.seen.on_parameters(&session.parameters);
+        session.on_names();
+        Ok(session)
     }
 
     /// Sets what start-up says of the gateway's own settings.

@@ -245,6 +245,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 /// A text as it is kept: cut where it is long.
+#[must_use]
 pub(super) fn shown(text: &str) -> String {
     if text.is_empty() {
         return UNREADABLE.to_owned();

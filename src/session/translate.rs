@@ -10,18 +10,19 @@ use bytes::{Bytes, BytesMut};
 use super::actions::Action;
 use super::effect::Effect;
 use super::freshness::RouteOverride;
-use super::late::{is_barred, is_late, put_description};
+use super::late::{is_barred, is_late, put_description, put_parameters};
 use super::ledger::{Named, Pass};
 use super::plan::{self, Knower, Plan, View};
 use super::portals::Portal;
 use super::route;
-use super::ruling::Stated;
+use super::ruling::{Heeded, Stated};
 use super::runnable::Runnable;
 use super::state::Block;
 use super::{Phase, Session};
 use crate::bypass::Bypass;
 use crate::error::GatewayError;
 use crate::sql::analyze::ReadStatement;
+use crate::sql::kind::GatewayCommand;
 use crate::sql::refusal::Refusal;
 use crate::sql::writes::effects::Written;
 use crate::wire::backend::{BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY};
@@ -39,6 +40,8 @@ pub(super) struct Translated {
     pub executes: usize,
     /// Why the cache is not asked.
     pub bypass: Option<Bypass>,
+    /// What the last execution asks to have explained.
+    pub to_explain: Option<Bytes>,
 }
 
 impl Session {
@@ -102,6 +105,10 @@ impl Session {
                 self.rule_execution(&execute, &translated.actions).await?;
                 let before = translated.actions.len();
                 self.on_execute(execute, translated)?;
+                if let Some(text) = translated.to_explain.take() {
+                    let told = Box::pin(self.explained(&text)).await;
+                    translated.actions.push(Action::Invent(told));
+                }
                 let (before, own) = translated.actions.split_at(before);
                 match own.iter().any(|action| action.statements() > 0) {
                     true => self.limit(before),
@@ -191,7 +198,8 @@ impl Session {
         if !is_late(&statement) {
             return Ok(Action::DescribeStatement { statement });
         }
-        let mut told = BytesMut::from(&b"t\0\0\0\x06\0\0"[..]);
+        let mut told = BytesMut::new();
+        put_parameters(&statement, &mut told);
         put_description(&statement, &mut told);
         Ok(Action::Invent(told.freeze()))
     }
@@ -261,6 +269,10 @@ impl Session {
             Plan::Fail(error) => return Err(error),
             Plan::Cached => translated.cached = Some(portal.clone()),
             Plan::Forward(bypass) => translated.bypass = Some(bypass),
+            Plan::Answer(GatewayCommand::Explain { text, .. }) => {
+                translated.to_explain = Some(text);
+                return Ok(());
+            }
             _ => {}
         }
         let effect = self.effect_of(read, |number| portal.parameter(number));
@@ -275,11 +287,17 @@ impl Session {
 
     /// Asks what the names in a statement may do, for the functions of the database's own.
     pub(super) async fn check_names(&self, read: &ReadStatement) -> Result<(), Refusal> {
-        // In another encoding the bytes of a name are another name than the catalog's.
-        if !self.state.is_utf8() && read.has_other_than_ascii_names() {
-            return Err(Refusal::ObscureName);
-        }
+        self.check_spelling(read)?;
         self.shared.check_catalog(read).await
+    }
+
+    /// Whether the names in a statement are the catalog's: in another encoding their bytes are
+    /// another name.
+    pub(super) fn check_spelling(&self, read: &ReadStatement) -> Result<(), Refusal> {
+        match !self.state.is_utf8() && read.has_other_than_ascii_names() {
+            true => Err(Refusal::ObscureName),
+            false => Ok(()),
+        }
     }
 
     /// Decides on one statement behind these of its exchange; whether some of them go upstream.
@@ -289,6 +307,19 @@ impl Session {
         before: &[Action],
         is_amid: bool,
     ) -> Plan {
+        let plan = self.plan(read, before, is_amid, self.heeded());
+        self.on_planned(read, &plan);
+        plan
+    }
+
+    /// The same, and nothing is counted; `heeded` is what rules say of the exchange.
+    pub(super) fn plan(
+        &self,
+        read: &ReadStatement,
+        before: &[Action],
+        is_amid: bool,
+        heeded: Heeded,
+    ) -> Plan {
         let view = View {
             holds_connection: self.link.is_some() || is_amid,
             has_sql_prepared: self.state.has_sql_prepared()
@@ -297,24 +328,22 @@ impl Session {
                 }),
             caches_clock_functions: self.shared.cache.caches_clock_functions(),
             caches_for_writers: self.shared.config.caches_for_writers,
-            is_sent_to_primary: self
-                .ruled_route()
+            is_sent_to_primary: heeded
+                .route()
                 .or_else(|| route::hint(read.text()))
                 .unwrap_or(self.freshness.route())
                 == RouteOverride::Primary,
-            is_ruled_uncached: self.is_ruled_uncached(),
+            is_ruled_uncached: heeded.is_uncached(),
         };
         let is_sql_prepared = |name: &str| {
             self.state.is_sql_prepared(name)
                 || before.iter().any(|action| action.prepares_by_sql(name))
         };
-        let plan = plan::decide(read, &self.state, view, |name| match name {
+        plan::decide(read, &self.state, view, |name| match name {
             name if is_sql_prepared(name) => Knower::Connection,
             name if self.prepared.is_named(name.as_bytes()) => Knower::Gateway,
             _ => Knower::Nobody,
-        });
-        self.on_planned(read, &plan);
-        plan
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use super::Session;
 use super::actions::{Action, Script};
 use super::block::Block;
 use super::effect::Effect;
+use super::freshness::own::OwnSetting;
 use super::plan::{FORWARD, SCRIPT};
 use super::portals::{Parameter, Portal};
 use super::ruling::Stated;
@@ -195,6 +196,21 @@ impl Session {
 
     /// A statement is about to be asked for: notes what it may write.
     pub(super) fn on_run_asked(&mut self, runnable: &Runnable) {
+        if let Runnable::Unproven(unproven) = runnable {
+            let statement = Statement::Unproven(unproven.clone());
+            if statement.session_effects().contains(&SessionEffect::RunsCode)
+                || !self.calls_are_harmless(unproven)
+            {
+                self.state.on_code_asked();
+            }
+        }
+        if let Some(written) = self.to_be_written(runnable) {
+            self.state.on_write_asked(&written, runnable.fingerprint().id());
+        }
+    }
+
+    /// What a statement may write; `None` for nothing at all.
+    pub(super) fn to_be_written(&self, runnable: &Runnable) -> Option<Written> {
         match runnable {
             Runnable::Read(read) => {
                 let statement = Statement::Read(read.clone());
@@ -202,24 +218,13 @@ impl Session {
                     Some(Runs::Prepared(name)) => !self.state.is_prepared_read(name),
                     Some(Runs::Cursor) | None => false,
                 };
-                if runs {
-                    self.state.on_write_asked(&Written::Unknown, read.fingerprint().id());
-                }
+                runs.then_some(Written::Unknown)
             }
-            Runnable::Unproven(unproven) => {
-                let fingerprint = unproven.fingerprint().id();
-                let statement = Statement::Unproven(unproven.clone());
-                if statement.session_effects().contains(&SessionEffect::RunsCode)
-                    || !self.calls_are_harmless(unproven)
-                {
-                    self.state.on_code_asked();
-                }
-                match self.written(unproven) {
-                    // Transaction control and settings write nothing.
-                    Written::Named(tables) if tables.is_empty() && is_control(unproven) => {}
-                    written => self.state.on_write_asked(&written, fingerprint),
-                }
-            }
+            Runnable::Unproven(unproven) => match self.written(unproven) {
+                // Transaction control and settings write nothing.
+                Written::Named(tables) if tables.is_empty() && is_control(unproven) => None,
+                written => Some(written),
+            },
         }
     }
 
@@ -248,6 +253,15 @@ impl Session {
     /// # Errors
     /// When another connection may know better: no wrong number is worth an answer.
     pub(super) fn check_sequences(&self, runnable: &Runnable) -> Result<(), GatewayError> {
+        self.check_sequences_when(runnable, self.state.has_written())
+    }
+
+    /// The same where it is said whether the transaction has written by then.
+    pub(super) fn check_sequences_when(
+        &self,
+        runnable: &Runnable,
+        has_written: bool,
+    ) -> Result<(), GatewayError> {
         let calls = match runnable {
             Runnable::Read(read) => read.calls(),
             Runnable::Unproven(unproven) => unproven.calls(),
@@ -255,37 +269,37 @@ impl Session {
         let asks = |call: &Call| matches!(call.name.as_str(), "currval" | "lastval");
         // What is kept from now on has been used by others before.
         let is_kept = self.state.pin().is_some() && self.link.is_some();
-        let is_known = is_kept || self.state.has_written();
+        let is_known = is_kept || has_written;
         match !is_known && calls.iter().any(asks) {
             true => Err(GatewayError::Writer(WriterError::SequenceElsewhere)),
             false => Ok(()),
         }
     }
 
+    /// What SET of a setting of the gateway's own asks for.
+    ///
+    /// # Errors
+    /// When there is no such setting, it cannot have that value, or is not this user's to change.
+    pub(super) fn own_setting(
+        &self,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<OwnSetting, GatewayError> {
+        match OwnSetting::parse(name, value).map_err(GatewayError::Writer)? {
+            OwnSetting::Pin(true) if !self.state.is_writer() => {
+                Err(GatewayError::Writer(WriterError::PinOfReader))
+            }
+            setting => Ok(setting),
+        }
+    }
+
     /// Carries out a SET of a setting of the gateway's own; the reply to the execution.
     pub(super) fn set_own(&mut self, command: &GatewayCommand) -> Result<Bytes, GatewayError> {
         let GatewayCommand::Set { name, value, tag } = command else { return Ok(Bytes::new()) };
-        let value = value.as_deref();
-        match name.as_str() {
-            "pin" => {
-                let is_on = match value.map(str::to_ascii_lowercase).as_deref() {
-                    Some("on" | "true" | "1") => true,
-                    None | Some("off" | "false" | "0") => false,
-                    Some(other) => {
-                        return Err(GatewayError::Writer(WriterError::OwnSetting {
-                            name: name.clone(),
-                            value: other.to_owned(),
-                            expected: "on or off".to_owned(),
-                        }));
-                    }
-                };
-                if is_on && !self.state.is_writer() {
-                    return Err(GatewayError::Writer(WriterError::PinOfReader));
-                }
-                self.state.on_pin_asked(is_on);
-            }
-            name => {
-                self.freshness.set(&self.shared, name, value).map_err(GatewayError::Writer)?;
+        match self.own_setting(name, value.as_deref())? {
+            OwnSetting::Pin(is_on) => self.state.on_pin_asked(is_on),
+            setting => {
+                self.freshness.set(&self.shared, setting);
                 self.on_names();
             }
         }
@@ -307,7 +321,7 @@ pub(super) fn takes_rows(runnable: &Runnable) -> bool {
 }
 
 /// Whether nobody can say how many statements it is.
-fn is_unreadable(runnable: &Runnable) -> bool {
+pub(super) fn is_unreadable(runnable: &Runnable) -> bool {
     let Runnable::Unproven(unproven) = runnable else { return false };
     let statement = Statement::Unproven(unproven.clone());
     unproven.why().is_none() && statement.block() == Some(BlockControl::Unclear)

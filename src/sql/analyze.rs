@@ -81,16 +81,20 @@ pub struct ReadStatement {
 
 /// What is known of every statement of one shape.
 #[derive(Debug)]
-struct Facts {
-    kind: Kind,
-    bypass: Option<Bypass>,
-    calls: Calls,
-    tables: Vec<TableName>,
-    knows_tables: bool,
-    fingerprint: Arc<Fingerprint>,
+pub(super) struct Facts {
+    pub(super) kind: Kind,
+    pub(super) bypass: Option<Bypass>,
+    pub(super) calls: Calls,
+    pub(super) tables: Vec<TableName>,
+    pub(super) knows_tables: bool,
+    pub(super) fingerprint: Arc<Fingerprint>,
 }
 
 impl ReadStatement {
+    pub(super) const fn new(text: Bytes, start: usize, facts: Arc<Facts>) -> Self {
+        Self { text, start, facts, sightings: 0 }
+    }
+
     /// The bytes that were analysed, and the bytes to send.
     #[must_use]
     pub const fn text(&self) -> &Bytes {
@@ -238,7 +242,10 @@ impl Analyzer {
     pub(super) fn analyze_counted(&self, text: &Bytes) -> (Script, bool) {
         if text.len() > self.config.statement_bytes_max {
             let bytes_max = self.config.statement_bytes_max;
-            return (Script::One(Analysis::Refused(Refusal::TooLong { bytes_max })), false);
+            let explain =
+                self.explain(text).and_then(|_| self.explain(&Bytes::copy_from_slice(text)));
+            let refused = || Analysis::Refused(Refusal::TooLong { bytes_max });
+            return (Script::One(explain.map_or_else(refused, Analysis::Read)), false);
         }
         let hash = self.by_text.hash(text);
         let sightings = self.recent.sight(hash);
@@ -259,6 +266,11 @@ impl Analyzer {
         (script, is_worth_it)
     }
 
+    /// The longest text, in bytes.
+    pub(super) const fn bytes_max(&self) -> usize {
+        self.config.statement_bytes_max
+    }
+
     /// How many bytes the memo holds.
     #[must_use]
     pub fn memo_bytes(&self) -> usize {
@@ -274,7 +286,10 @@ impl Analyzer {
         }
     }
 
-    fn analyze_anew(&self, text: &Bytes) -> Script {
+    pub(super) fn analyze_anew(&self, text: &Bytes) -> Script {
+        if let Some(explain) = self.explain(text) {
+            return Script::One(Analysis::Read(explain));
+        }
         let mut tokens = Vec::with_capacity(text.len() / 4);
         if let Err(error) = lex(text, &self.lex_options(), &mut tokens) {
             return Script::One(Analysis::Refused(unreadable(&self.config, text, error)));
@@ -297,7 +312,7 @@ impl Analyzer {
         let shape = fingerprint::shape(&tokens);
         let start = part.bytes.start;
         if let Some(facts) = self.by_shape.get(&shape) {
-            return Analysis::Read(ReadStatement { text, start, facts, sightings: 0 });
+            return Analysis::Read(ReadStatement::new(text, start, facts));
         }
         match facts(&tokens, &text) {
             Ok(facts) => {
@@ -306,7 +321,7 @@ impl Analyzer {
                 if !matches!(facts.kind, Kind::Set(_) | Kind::Gateway(GatewayCommand::Set { .. })) {
                     self.by_shape.insert(shape.into(), Arc::clone(&facts), facts_bytes(&facts));
                 }
-                Analysis::Read(ReadStatement { text, start, facts, sightings: 0 })
+                Analysis::Read(ReadStatement::new(text, start, facts))
             }
             Err(refusal) => Analysis::Refused(refusal),
         }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
+
 use super::replay::set_sql;
 
 /// A statement's kind, with what a session must know of it.
@@ -134,6 +136,13 @@ pub enum GatewayCommand {
     CacheReset {
         /// The function as called, which is the name of the column in the reply.
         column: String,
+    },
+    /// `EXPLAIN PGSLUICE …`.
+    Explain {
+        /// All that stands behind it.
+        text: Bytes,
+        /// How many parameters that has.
+        parameters: u16,
     },
     /// `SHOW pgsluice.<name>`.
     Show(String),

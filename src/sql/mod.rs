@@ -16,6 +16,7 @@ pub mod catalog;
 mod chars;
 mod commands;
 mod cursor;
+mod explain;
 pub mod fingerprint;
 pub mod functions;
 pub mod kind;

@@ -15,6 +15,14 @@ pub struct Candidate {
     pub weight: u32,
 }
 
+impl Candidate {
+    /// Whether a read with this floor may go there.
+    #[must_use]
+    pub fn may_serve(&self, floor: Lsn) -> bool {
+        self.is_serving && self.replayed >= floor
+    }
+}
+
 /// The place of the replica that a read with this `floor` goes to, or `None` when none may serve.
 ///
 /// The one with the least outstanding statements for its weight; of several, the first from
@@ -29,8 +37,9 @@ pub fn choose(
     let mut best: Option<(usize, Candidate)> = None;
     let in_turn = candidates.clone().enumerate().skip(start);
     for (index, candidate) in in_turn.chain(candidates.enumerate().take(start)) {
-        let may = candidate.is_serving && candidate.replayed >= floor;
-        if may && best.is_none_or(|(_, best)| is_less_loaded(candidate, best)) {
+        if candidate.may_serve(floor)
+            && best.is_none_or(|(_, best)| is_less_loaded(candidate, best))
+        {
             best = Some((index, candidate));
         }
     }

@@ -10,6 +10,7 @@ use super::config::Address;
 use super::pool::Upstream;
 use crate::lsn::{AtomicLsn, WalLayout};
 use crate::topology::Sighting;
+use crate::topology::choose::Candidate;
 use crate::topology::standing::{Absence, Standing};
 
 /// One upstream.
@@ -66,6 +67,16 @@ impl Member {
 
     pub(super) fn is_serving(&self) -> bool {
         self.standing() == Standing::Serving
+    }
+
+    /// As reads choose among.
+    pub(super) fn candidate(&self) -> Candidate {
+        Candidate {
+            is_serving: self.is_serving() && self.pool.is_up(),
+            replayed: self.replayed.load(),
+            outstanding: self.pool.outstanding(),
+            weight: self.weight(),
+        }
     }
 
     pub(super) fn is_in_recovery(&self) -> bool {

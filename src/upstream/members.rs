@@ -126,11 +126,9 @@ impl Members {
     /// The replica that a read with this floor goes to; `excluded` has a bit for each that not.
     pub(super) fn choose_replica(&self, floor: Lsn, excluded: u64) -> Option<&Member> {
         let is_excluded = |index: usize| index < 64 && excluded & (1 << index) != 0;
-        let candidates = self.all.iter().enumerate().map(|(index, member)| Candidate {
-            is_serving: member.is_serving() && !is_excluded(index) && member.pool.is_up(),
-            replayed: member.replayed.load(),
-            outstanding: member.pool.outstanding(),
-            weight: member.weight(),
+        let candidates = self.all.iter().enumerate().map(|(index, member)| {
+            let candidate = member.candidate();
+            Candidate { is_serving: candidate.is_serving && !is_excluded(index), ..candidate }
         });
         let turn = match self.all.len() {
             // The primary and one replica: there is nothing to choose.

@@ -15,6 +15,7 @@ pub mod members;
 pub mod parameters;
 pub mod pool;
 pub mod prepared;
+pub mod prospects;
 pub mod seen;
 pub mod served;
 pub mod settings;

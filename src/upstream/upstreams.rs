@@ -294,7 +294,7 @@ impl Upstreams {
         self.replicas_first().map(|member| &member.pool)
     }
 
-    fn replicas_first(&self) -> impl Iterator<Item = &Member> {
+    pub(super) fn replicas_first(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().skip(1).chain(self.members.iter().take(1))
     }
 

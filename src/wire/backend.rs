@@ -183,7 +183,8 @@ impl TextTable {
     }
 }
 
-const TEXT_OID: u32 = 25;
+/// The type `text`.
+pub const TEXT_OID: u32 = 25;
 const BIGINT_OID: u32 = 20;
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 //!
 //! ```text
 //!   statement ─► judge ─► Ruling ─► warn ─► refuse, or ─► what the exchange must heed
-//!                  │
-//!                  └► counters
+//!                  │         └► counters
+//!                  └► told     where it is only to be explained
 //! ```
 
 mod current;
+mod explained;
 mod foreseen;
 mod limiting;
 mod limits;
@@ -57,13 +58,14 @@ struct Ruling {
     decision: Decision,
     /// Where some rule may come to something: what the report tells of the statement.
     sighting: Option<Box<Sighting>>,
+    /// When it was decided, in milliseconds since 1970.
+    at_ms: u64,
 }
 
 /// What the rules say of the exchange under way.
 #[derive(Debug, Default)]
 pub(super) struct Ruled {
-    route: Option<Route>,
-    cache: Option<CacheFor>,
+    heeded: Heeded,
     /// The limits of statements decided on of which it is not known yet whether they go upstream.
     waiting: VecDeque<Option<Arc<Ruling>>>,
     limits: Limits,
@@ -71,6 +73,47 @@ pub(super) struct Ruled {
     slots: Vec<Slot>,
     /// Whether the client was told of an error that the upstream knows nothing of.
     is_block_to_fail: bool,
+}
+
+/// What rules say of where an exchange goes, and of its replies in the cache.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heeded {
+    route: Option<Route>,
+    cache: Option<CacheFor>,
+}
+
+impl Heeded {
+    /// One of the exchange's statements was decided on.
+    fn add(&mut self, decision: &Decision) {
+        self.route = match (self.route, decision.route()) {
+            // An exchange goes to one place: what must be on the primary decides.
+            (Some(Route::Primary), _) => Some(Route::Primary),
+            (before, None) => before,
+            (_, route) => route,
+        };
+        self.cache = decision.cache().or(self.cache);
+    }
+
+    /// Where the exchange goes.
+    pub(super) fn route(&self) -> Option<RouteOverride> {
+        Some(match self.route? {
+            Route::Primary => RouteOverride::Primary,
+            Route::Replica => RouteOverride::Replica,
+        })
+    }
+
+    /// Whether it is kept from the cache.
+    pub(super) fn is_uncached(&self) -> bool {
+        self.cache == Some(CacheFor::Never)
+    }
+
+    /// How old a stored reply may be, in seconds.
+    pub(super) fn age_max_s(&self) -> Option<u64> {
+        match self.cache? {
+            CacheFor::Seconds(s) => Some(s),
+            CacheFor::Never => None,
+        }
+    }
 }
 
 impl Session {
@@ -109,10 +152,11 @@ impl Session {
     async fn rule_on(&mut self, stated: Vec<Stated>) -> Result<(), GatewayError> {
         let mut rulings = Vec::with_capacity(stated.len());
         for stated in stated {
-            rulings.push(match self.is_above_rules(&stated) {
-                true => None,
-                false => Some(self.judge(stated).await?),
-            });
+            if self.is_above_rules(&stated) {
+                rulings.push(None);
+                continue;
+            }
+            rulings.push(Some(self.judge(stated).await?));
         }
         for ruling in rulings.iter().flatten() {
             self.warn(&ruling.decision);
@@ -133,17 +177,39 @@ impl Session {
         Ok(())
     }
 
-    /// Whether no rule is asked: an admin must be able to look at them whatever they say.
+    /// Whether no rule is asked: an admin must be able to look at them whatever they say, and
+    /// anyone to ask what they say.
     fn is_above_rules(&self, stated: &Stated) -> bool {
-        matches!(stated, Stated::Text(Runnable::Read(read))
-            if matches!(read.kind(), Kind::Gateway(GatewayCommand::Show(_))))
-            && self.shared.about.is_admin(&self.control.seen.who.user)
+        let Stated::Text(Runnable::Read(read)) = stated else { return false };
+        match read.kind() {
+            Kind::Gateway(GatewayCommand::Explain { .. }) => true,
+            Kind::Gateway(GatewayCommand::Show(_)) => {
+                self.shared.about.is_admin(&self.control.seen.who.user)
+            }
+            _ => false,
+        }
     }
 
-    /// What the rules say of a statement; counted. A long one is decided on beside the event
-    /// loop.
+    /// What the rules say of a statement; counted.
     async fn judge(&mut self, stated: Stated) -> Result<Ruling, GatewayError> {
         let set = self.shared.rules.set();
+        let presumed = match &stated {
+            Stated::Text(Runnable::Read(read)) => self.presumed(&set, read),
+            Stated::Text(Runnable::Unproven(_)) | Stated::Unknown { .. } => None,
+        };
+        let ruling = self.rule_by(set, stated, presumed).await?;
+        ruling.set.count(&ruling.decision, ruling.at_ms, &ruling);
+        Ok(ruling)
+    }
+
+    /// What these rules say of a statement; nothing is counted. A long one is decided on beside
+    /// the event loop.
+    async fn rule_by(
+        &self,
+        set: Arc<RuleSet>,
+        stated: Stated,
+        presumed: Option<Presumed>,
+    ) -> Result<Ruling, GatewayError> {
         let application = self.freshness.application();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = TimeOfDay::from_unix_seconds(now.as_secs());
@@ -158,10 +224,6 @@ impl Session {
             // The task ends without a decision only when it panics: then nothing is allowed.
             deciding.await.map_err(|_| GatewayError::Rule(Box::new(RuleError::Undecided)))?
         } else {
-            let presumed = match &stated {
-                Stated::Text(Runnable::Read(read)) => self.presumed(&set, read),
-                Stated::Text(Runnable::Unproven(_)) | Stated::Unknown { .. } => None,
-            };
             let sender = sender(&self.shared, &self.control, &application);
             decided(&set, presumed.as_ref(), sender, &stated, time)
         };
@@ -173,10 +235,8 @@ impl Session {
                 tag: tag.into(),
             })
         });
-        let ruling = Ruling { set, stated, decision, sighting };
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        ruling.set.count(&ruling.decision, now_ms, &ruling);
-        Ok(ruling)
+        let at_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        Ok(Ruling { set, stated, decision, sighting, at_ms })
     }
 
     /// The rules of `set` that may match statements like `read`; `None` where finding that out
@@ -218,37 +278,20 @@ impl Session {
     fn heed(&mut self, ruling: Option<Ruling>) {
         let ruled = self.ruled.get_or_insert_default();
         let Some(ruling) = ruling else { return ruled.waiting.push_back(None) };
-        ruled.route = match (ruled.route, ruling.decision.route()) {
-            // An exchange goes to one place: what must be on the primary decides.
-            (Some(Route::Primary), _) => Some(Route::Primary),
-            (before, None) => before,
-            (_, route) => route,
-        };
-        ruled.cache = ruling.decision.cache().or(ruled.cache);
+        ruled.heeded.add(&ruling.decision);
         ruled.waiting.push_back(Some(Arc::new(ruling)));
     }
 
-    /// Where rules say that the exchange goes.
-    pub(super) fn ruled_route(&self) -> Option<RouteOverride> {
-        let route = self.ruled.as_ref().and_then(|ruled| ruled.route)?;
-        Some(match route {
-            Route::Primary => RouteOverride::Primary,
-            Route::Replica => RouteOverride::Replica,
-        })
-    }
-
-    /// Whether rules keep the exchange from the cache.
-    pub(super) fn is_ruled_uncached(&self) -> bool {
-        self.ruled.as_ref().is_some_and(|ruled| ruled.cache == Some(CacheFor::Never))
+    /// What rules say of the exchange as a whole.
+    pub(super) fn heeded(&self) -> Heeded {
+        self.ruled.as_ref().map_or(Heeded { route: None, cache: None }, |ruled| ruled.heeded)
     }
 
     /// How old a stored reply may be that is served, as a moment of the gateway's clock.
-    pub(super) fn ruled_not_before_us(&self) -> u64 {
-        match self.ruled.as_ref().and_then(|ruled| ruled.cache) {
-            Some(CacheFor::Seconds(s)) => {
-                self.clock().now_us().saturating_sub(s.saturating_mul(1_000_000))
-            }
-            Some(CacheFor::Never) | None => 0,
+    pub(super) fn not_before_us(&self, heeded: Heeded) -> u64 {
+        match heeded.age_max_s() {
+            Some(s) => self.clock().now_us().saturating_sub(s.saturating_mul(1_000_000)),
+            None => 0,
         }
     }
 

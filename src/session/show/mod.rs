@@ -217,6 +217,7 @@ pub fn describe(command: &GatewayCommand) -> Option<TextTable> {
         GatewayCommand::Show(name) => {
             Subject::public(name).map(Subject::describe).or_else(|| describe_own(name))
         }
+        GatewayCommand::Explain { .. } => Some(super::explain::describe()),
         GatewayCommand::Set { .. } => None,
     }
 }
@@ -251,12 +252,17 @@ pub fn answer(
     user: &str,
 ) -> Result<TextTable, GatewayError> {
     let name = match command {
-        GatewayCommand::CacheReset { .. } | GatewayCommand::Set { .. } => "",
+        GatewayCommand::CacheReset { .. }
+        | GatewayCommand::Explain { .. }
+        | GatewayCommand::Set { .. } => "",
         GatewayCommand::Show(name) => name,
     };
     let mut table = describe(command).ok_or_else(|| GatewayError::UnknownShow(name.to_owned()))?;
     table.rows = match Subject::public(name) {
-        None => vec![vec![cell(shared.cache.reset())]],
+        None if matches!(command, GatewayCommand::CacheReset { .. }) => {
+            vec![vec![cell(shared.cache.reset())]]
+        }
+        None => Vec::new(),
         Some(subject) => {
             let only = (!shared.about.is_admin(user)).then_some(user);
             subject.rows(&View { shared, only, now_us: shared.stats.clock.now_us() })

@@ -76,14 +76,10 @@ impl Analyzer {
     #[must_use]
     pub fn classify(&self, text: &Bytes) -> Classified {
         let (script, is_worth_it) = self.analyze_counted(text);
-        match script {
-            Script::One(Analysis::Empty) => return Classified::Empty,
-            Script::One(Analysis::Read(read)) => return Classified::One(Statement::Read(read)),
-            Script::One(Analysis::Refused(refusal)) if is_limit(&refusal) => {
-                return Classified::One(Statement::Refused(refusal));
-            }
-            Script::One(Analysis::Refused(_)) | Script::Many(_) => {}
-        }
+        let script = match Classified::at_once(script) {
+            Ok(classified) => return classified,
+            Err(script) => script,
+        };
         if let Some(known) = self.classified.get(text) {
             return known;
         }
@@ -107,7 +103,7 @@ impl Analyzer {
     }
 
     /// Classifies what `script` was found to be.
-    fn classify_anew(&self, text: &Bytes, script: &Script) -> Classified {
+    pub(super) fn classify_anew(&self, text: &Bytes, script: &Script) -> Classified {
         let mut tokens = Vec::with_capacity(text.len() / 4);
         if let Err(error) = lex(text, &self.lex_options(), &mut tokens) {
             return Classified::One(match (script, error.reason) {
@@ -167,6 +163,18 @@ const fn is_limit(refusal: &Refusal) -> bool {
 }
 
 impl Classified {
+    /// What `script` is, unless its text must be looked at once more.
+    pub(super) fn at_once(script: Script) -> Result<Self, Script> {
+        Ok(match script {
+            Script::One(Analysis::Empty) => Self::Empty,
+            Script::One(Analysis::Read(read)) => Self::One(Statement::Read(read)),
+            Script::One(Analysis::Refused(refusal)) if is_limit(&refusal) => {
+                Self::One(Statement::Refused(refusal))
+            }
+            script => return Err(script),
+        })
+    }
+
     /// The statements, in order.
     #[must_use]
     pub fn statements(&self) -> &[Statement] {

@@ -6,7 +6,7 @@ use crate::bypass::Bypass;
 use crate::sql::analyze::ReadStatement;
 use crate::sql::ast::relations;
 use crate::sql::functions::{FunctionVerdict, builtin};
-use crate::sql::kind::{ConfigValue, Discard, Isolation, Kind, SettingChange};
+use crate::sql::kind::{ConfigValue, Discard, GatewayCommand, Isolation, Kind, SettingChange};
 use crate::sql::lexer::{LexOptions, lex};
 use crate::sql::tokens::Tokens;
 
@@ -58,7 +58,9 @@ pub(super) fn class(kind: &Kind) -> Class {
 pub(super) fn verb(read: &ReadStatement) -> &'static str {
     match read.kind() {
         Kind::Query => "SELECT",
-        Kind::Explain | Kind::ExplainExecute { .. } => "EXPLAIN",
+        Kind::Explain
+        | Kind::ExplainExecute { .. }
+        | Kind::Gateway(GatewayCommand::Explain { .. }) => "EXPLAIN",
         Kind::Show { .. } => "SHOW",
         Kind::Begin(_) => "BEGIN",
         Kind::Commit { .. } => "COMMIT",

@@ -1,6 +1,7 @@
 //! The admin interface through real sockets, in front of a real PostgreSQL.
 
 mod access;
+mod explaining;
 mod health;
 mod metrics;
 mod report;

@@ -10,7 +10,7 @@ use super::gateway;
 use crate::support::STEP_MAX;
 use crate::support::client::{Client, Login};
 use crate::support::gateway::Gateway;
-use crate::support::http::{Answer, ask, get, post};
+use crate::support::http::{Answer, ask, ask_about, get, post};
 use crate::support::messages::{Message, bind, execute, parse, query, rows, sqlstate, sync};
 use crate::support::postgres::Postgres;
 
@@ -55,9 +55,11 @@ async fn every_route_answers_as_it_is_described() {
     for (path, operations) in description["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let target = path.replace("{id}", "0");
-            let answer = match operation["requestBody"].is_object() {
-                true => post(port, &target, &[INTENT], "traffic_control: {}").await,
-                false => ask(port, &method.to_uppercase(), &target, &[INTENT]).await,
+            let example = &operation["requestBody"]["content"]["application/json"]["example"];
+            let answer = match (operation["requestBody"].is_object(), example) {
+                (true, Value::Null) => post(port, &target, &[INTENT], "traffic_control: {}").await,
+                (true, example) => ask_about(port, "POST", &target, example).await,
+                (false, _) => ask(port, &method.to_uppercase(), &target, &[INTENT]).await,
             };
             let described = &operation["responses"][answer.status.to_string()];
             assert!(described.is_object(), "{method} {path}: {answer:?} is not described");

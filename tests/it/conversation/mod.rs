@@ -4,6 +4,7 @@
 mod access;
 mod cancels;
 mod described;
+mod explaining;
 mod flights;
 mod losses;
 mod pipelines;

@@ -31,6 +31,17 @@ pub(crate) async fn ask(port: u16, method: &str, target: &str, headers: &[&str])
     ask_as(port, method, target, &[&[host.as_str()], headers].concat()).await
 }
 
+/// The same with a document of JSON.
+pub(crate) async fn ask_about(port: u16, method: &str, target: &str, document: &Value) -> Answer {
+    let body = document.to_string();
+    let length = body.len();
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nConnection: close\r\nHost: 127.0.0.1:{port}\r\n\
+         X-Pgsluice-Admin: 1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    parse(&exchange(port, format!("{head}{body}").as_bytes()).await)
+}
+
 /// The same with these headers alone.
 pub(crate) async fn ask_as(port: u16, method: &str, target: &str, headers: &[&str]) -> Answer {
     let mut head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");

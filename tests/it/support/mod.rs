@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 pub(crate) mod client;
+pub(crate) mod explained;
 pub(crate) mod files;
 pub(crate) mod gateway;
 pub(crate) mod http;
