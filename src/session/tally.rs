@@ -267,7 +267,7 @@ pub const REFUSALS: [&str; 14] = [
 ];
 
 /// The labels of the gateway's errors; a test compares them with those of [`GatewayError`].
-pub const ERRORS: [&str; 36] = [
+pub const ERRORS: [&str; 40] = [
     "refused",
     "in_failed_block",
     "unexpected_message",
@@ -304,6 +304,10 @@ pub const ERRORS: [&str; 36] = [
     "own_command_amid",
     "sequence_elsewhere",
     "pin_of_reader",
+    "denied_by_rule",
+    "limited_by_rule",
+    "result_too_large",
+    "undecided_by_rules",
 ];
 
 #[cfg(test)]
