@@ -10,6 +10,7 @@ mod conversation;
 mod corpus;
 mod crowd;
 mod differential;
+mod explaining;
 mod fixture;
 mod history;
 mod kept;
