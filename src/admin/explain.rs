@@ -147,7 +147,8 @@ fn ruling(said: &RulingSaid) -> Value {
             "observe_only": rule.is_dry_run,
         })
     });
-    json!({ "verdict": said.verdict, "by": said.by, "rules": rules.collect::<Vec<_>>() })
+    let rules: Vec<_> = rules.collect();
+    json!({ "verdict": said.verdict, "by": said.by, "rules": rules, "more_rules": said.more })
 }
 
 fn cache(said: CacheSaid) -> Value {

@@ -22,8 +22,8 @@ use bytes::{Bytes, BytesMut};
 use self::check::Checked;
 use self::look::Look;
 pub use self::said::{
-    CacheSaid, Explained, Explanation, FunctionSaid, RefusalSaid, RouteSaid, RuleSaid, RulingSaid,
-    Target,
+    CacheSaid, Explained, Explanation, FunctionSaid, RULES_TOLD_MAX, RefusalSaid, RouteSaid,
+    RuleSaid, RulingSaid, Target,
 };
 use super::Session;
 use super::block::Block;

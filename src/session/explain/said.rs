@@ -115,9 +115,14 @@ pub struct RulingSaid {
     pub verdict: &'static str,
     /// The rule that says so; `None` for the default.
     pub by: Option<String>,
-    /// Every rule that matches, by priority.
+    /// The rules that match, by priority; the first [`RULES_TOLD_MAX`].
     pub matched: Vec<RuleSaid>,
+    /// How many more match.
+    pub more: usize,
 }
+
+/// How many rules are told of one statement.
+pub const RULES_TOLD_MAX: usize = 100;
 
 /// A rule that matches.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -88,6 +88,9 @@ impl Rows {
             self.add("rule", format_args!("{name}: {action}, {outcome}{dry_run}"));
         }
         let ruling = &statement.ruling;
+        if ruling.more > 0 {
+            self.add("rule", format_args!("and {} more", ruling.more));
+        }
         match &ruling.by {
             Some(rule) => self.add("rules", format_args!("{} by {rule}", ruling.verdict)),
             None => self.add("rules", ruling.verdict),

@@ -5,7 +5,7 @@ use super::{Heeded, Ruling, Stated};
 use crate::error::GatewayError;
 use crate::rules::{Matched, Outcome, Verdict};
 use crate::session::Session;
-use crate::session::explain::{RuleSaid, RulingSaid};
+use crate::session::explain::{RULES_TOLD_MAX, RuleSaid, RulingSaid};
 use crate::session::runnable::Runnable;
 
 impl Session {
@@ -36,7 +36,7 @@ impl Session {
 
 impl Ruling {
     fn said(&self) -> RulingSaid {
-        let rules = self.set.rules();
+        let (rules, matched) = (self.set.rules(), &self.decision.matched);
         let said = |matched: &Matched| {
             let rule = rules.get(matched.rule)?;
             Some(RuleSaid {
@@ -59,7 +59,8 @@ impl Ruling {
         RulingSaid {
             verdict,
             by: by.map(|rule| rule.name().to_owned()),
-            matched: self.decision.matched.iter().filter_map(said).collect(),
+            matched: matched.iter().take(RULES_TOLD_MAX).filter_map(said).collect(),
+            more: matched.len().saturating_sub(RULES_TOLD_MAX),
         }
     }
 }

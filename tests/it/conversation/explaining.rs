@@ -229,6 +229,20 @@ async fn several_statements_are_explained_in_turn_and_pass_or_fail_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_many_rules_that_match_the_first_hundred_are_told() {
+    let rule = |at| format!("    - {{name: rule_{at}, match: {{}}, action: observe}}\n");
+    let rules: String = (0..300).map(rule).collect();
+    let world = ruled(&format!("traffic_control:\n  rules:\n{rules}"));
+    let mut client = world.client().await;
+    let told = explain(&mut client, "SELECT 1").await;
+    let told = told.all("rule");
+    assert_eq!(
+        (told.len(), told[99], told[100]),
+        (101, "rule_99: observe, counted", "and 200 more")
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_stands_behind_a_statement_is_not_the_command() {
     let world = World::start();
     let mut client = world.client().await;
