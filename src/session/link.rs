@@ -51,7 +51,9 @@ impl Session {
         let taking = async {
             match source {
                 Source::Primary => upstreams.acquire_primary(config.failover_wait_max).await,
-                Source::ReadOfPrimary => upstreams.acquire_read_of_primary().await,
+                Source::ReadOfPrimary => {
+                    upstreams.acquire_read_of_primary(config.failover_wait_max).await
+                }
                 Source::Read => {
                     let (wait, failover) = (config.lsn_wait_max, config.failover_wait_max);
                     upstreams.acquire_read_patiently(floor, wait, failover).await

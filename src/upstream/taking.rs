@@ -103,21 +103,14 @@ impl Upstreams {
     }
 
     pub(super) async fn wait_for_primary(&self, wait_max: Duration) -> Result<Lease, AcquireError> {
-        let waiting = self.members.waiters.enter(Lsn::ZERO);
-        let deadline = Instant::now() + wait_max;
-        self.members.look_at_all();
-        loop {
-            let changed = waiting.changed();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let failure = match self.take_from_primary(wait_max).await {
-                Err(error) if error.is_absence() => error,
-                outcome => return outcome,
-            };
-            if timeout_at(deadline, changed).await.is_err() {
-                return Err(failure);
-            }
-        }
+        self.wait_for_any(Lsn::ZERO, wait_max, || self.take_from_primary(wait_max)).await
+    }
+
+    pub(super) async fn wait_for_read_of_primary(
+        &self,
+        wait_max: Duration,
+    ) -> Result<Lease, AcquireError> {
+        self.wait_for_any(Lsn::ZERO, wait_max, || self.take_from_last_primary()).await
     }
 
     /// Waits for any upstream that can serve a read at the floor: for a replica to reach it, or for
@@ -127,6 +120,19 @@ impl Upstreams {
         floor: Lsn,
         wait_max: Duration,
     ) -> Result<Acquired, AcquireError> {
+        self.wait_for_any(floor, wait_max, || self.take_for_read(floor, Duration::ZERO)).await
+    }
+
+    /// Tries to take at each change, until that does not fail for want of an upstream.
+    async fn wait_for_any<T, F>(
+        &self,
+        floor: Lsn,
+        wait_max: Duration,
+        take: impl Fn() -> F,
+    ) -> Result<T, AcquireError>
+    where
+        F: Future<Output = Result<T, AcquireError>>,
+    {
         let waiting = self.members.waiters.enter(floor);
         let deadline = Instant::now() + wait_max;
         self.members.look_at_all();
@@ -134,7 +140,7 @@ impl Upstreams {
             let changed = waiting.changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let failure = match self.take_for_read(floor, Duration::ZERO).await {
+            let failure = match take().await {
                 Err(error) if error.is_absence() => error,
                 outcome => return outcome,
             };

@@ -253,14 +253,25 @@ impl Upstreams {
         }
     }
 
-    /// Takes a connection for a read that only the primary can answer.
+    /// Takes a connection for a read that only the primary can answer, waiting at most
+    /// `failover_wait_max` for there to be one where another upstream can become it.
     ///
-    /// Cancel-safe: nothing is taken when dropped.
+    /// Ready at once when there is, and has a connection free. Cancel-safe: nothing is taken when
+    /// dropped.
     ///
     /// # Errors
-    /// When all connections stay in use, or the primary cannot be reached.
-    pub async fn acquire_read_of_primary(&self) -> Result<Lease, AcquireError> {
-        let lease = self.take_from_last_primary().await?;
+    /// When all connections stay in use, or the primary could not be reached in time.
+    pub async fn acquire_read_of_primary(
+        &self,
+        failover_wait_max: Duration,
+    ) -> Result<Lease, AcquireError> {
+        let lease = match self.take_from_last_primary().await {
+            // Boxed: most do not come here, and all would have the room for it.
+            Err(error) if error.is_absence() && self.is_tracked() && self.has_replicas() => {
+                Box::pin(self.wait_for_read_of_primary(failover_wait_max)).await?
+            }
+            outcome => outcome?,
+        };
         self.counts.on_served(Served::Primary);
         Ok(lease)
     }

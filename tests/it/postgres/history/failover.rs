@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::future::join_all;
 use pgsluice::lsn::Lsn;
 use tokio::time::{sleep, timeout};
 
@@ -49,6 +50,35 @@ async fn a_promotion_loses_nothing_that_is_not_told() {
     assert_all_losses_are_told(&gateway, &servers.replicas[0], &record, before).await;
     let counts = settled_counts(&gateway, sessions).await;
     assert_eq!(counts["lost_commits"], lost(&gateway).await.len() as u64);
+}
+
+/// Reads that only the primary answers have not started while there is none.
+#[tokio::test]
+async fn reads_that_need_the_primary_wait_for_the_new_one() {
+    let mut servers = with_table().await;
+    let gateway = in_front_of(&servers, &[("CACHE_TTL_SECONDS", "0")]);
+    let mut clients = Vec::new();
+    for (user, sql) in [
+        (READER, "SET pgsluice.route = primary"),
+        (READER, "SET default_transaction_isolation = serializable"),
+        ("ann", "SET pgsluice.route = primary"),
+        ("bob", "SELECT 1"),
+    ] {
+        let mut client = Client::login(login_of(&gateway, user)).await;
+        assert!(tags(&client.query(sql).await).ends_with("CZ"), "{sql}");
+        let reply = client.query("SELECT v FROM h WHERE k = 20").await;
+        assert_eq!(rows(&reply), [[Some("0".to_owned())]], "{sql}");
+        clients.push(client);
+    }
+    servers.primary.cluster.kill();
+
+    let hinted = "/* pgsluice.route=primary */ SELECT NOT pg_is_in_recovery()";
+    let reading = join_all(clients.iter_mut().map(|client| client.query(hinted)));
+    let (replies, ()) = tokio::join!(reading, servers.replicas[0].promote());
+    for reply in replies {
+        assert_eq!(rows(&reply), [[Some("t".to_owned())]], "{}", tags(&reply));
+    }
+    settled_counts(&gateway, Vec::new()).await;
 }
 
 /// What the old primary had alone is stored, and answers nobody once that is known to be lost.
