@@ -152,8 +152,10 @@ async fn hits(gateway: &Gateway) -> u64 {
     rows(&reply)[0][at].as_ref().expect("a number").parse().unwrap()
 }
 
-/// Changes what the replicas do, again and again, until the sessions are through.
+/// Changes what the replicas do, again and again, until the sessions are nearly through; they go on
+/// until this is.
 async fn trouble(servers: &Replication, record: &Record) {
+    record.go_on();
     let [slow, fast] = &servers.replicas;
     slow.delay_replay(DELAY);
     let all = (16 * STEPS) as u64;
@@ -163,6 +165,7 @@ async fn trouble(servers: &Replication, record: &Record) {
         record.until_further(60).await;
         fast.pause_replay(false).await;
     }
+    record.end();
 }
 
 const DELAY: std::time::Duration = std::time::Duration::from_millis(100);
