@@ -9,6 +9,7 @@ mod flights;
 mod losses;
 mod pipelines;
 mod pooling;
+mod positions;
 mod refusals;
 mod relaying;
 mod ruled;
