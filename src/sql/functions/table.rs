@@ -3,7 +3,7 @@
 use super::FunctionVerdict::{self, Refused, Uncacheable};
 use crate::bypass::Bypass::{ClockFunction, ConnectionBound, Statistics, VolatileFunction};
 
-/// Functions of `pg_catalog` in PostgreSQL 14 to 18.
+/// Functions of `pg_catalog` in PostgreSQL 14 to 19.
 pub(super) const BUILTINS: &[(FunctionVerdict, &[&str])] = &[
     // The same for one transaction, then different; `age(timestamp)` counts from today, and
     // `timezone` of a time with time zone looks up today's offset.
@@ -51,6 +51,7 @@ pub(super) const BUILTINS: &[(FunctionVerdict, &[&str])] = &[
             "pg_collation_actual_version",
             "pg_database_collation_actual_version",
             "pg_get_multixact_members",
+            "pg_get_multixact_stats",
             "pg_get_sequence_data",
             "pg_last_committed_xact",
             "pg_partition_ancestors",
@@ -134,6 +135,7 @@ pub(super) const BUILTINS: &[(FunctionVerdict, &[&str])] = &[
             "pg_current_wal_lsn",
             "pg_database_size",
             "pg_get_aios",
+            "pg_get_dsm_registry_allocations",
             "pg_get_replication_slots",
             "pg_get_shmem_allocations",
             "pg_get_shmem_allocations_numa",
@@ -226,6 +228,8 @@ pub(super) const BUILTINS: &[(FunctionVerdict, &[&str])] = &[
             "pg_backup_start",
             "pg_backup_stop",
             "pg_create_restore_point",
+            "pg_disable_data_checksums",
+            "pg_enable_data_checksums",
             "pg_log_standby_snapshot",
             "pg_promote",
             "pg_reload_conf",
@@ -305,8 +309,10 @@ pub(super) const BUILTINS: &[(FunctionVerdict, &[&str])] = &[
         Refused,
         &[
             "pg_clear_attribute_stats",
+            "pg_clear_extended_stats",
             "pg_clear_relation_stats",
             "pg_restore_attribute_stats",
+            "pg_restore_extended_stats",
             "pg_restore_relation_stats",
             "pg_stat_force_next_flush",
             "pg_stat_reset",
