@@ -156,9 +156,11 @@ pub(super) fn is_idle(reply: &[Message]) -> bool {
 ///
 /// All that is overlooked is the place in PostgreSQL's source that an error names: the gateway's
 /// own errors name none, and simple queries reach the server as extended messages (so that it
-/// refuses a second statement), which take other turns there.
+/// refuses a second statement), which take other turns there. And the order of settings that are
+/// reported one behind the other, which no server promises.
 pub(super) fn difference(expected: &Transcript, seen: &Transcript) -> Option<String> {
     for (step, (expected, seen)) in expected.iter().zip(seen).enumerate() {
+        let (expected, seen) = (in_order(expected), in_order(seen));
         for at in 0..expected.len().max(seen.len()) {
             let (expected, seen) = (expected.get(at), seen.get(at));
             let is_same = match (expected, seen) {
@@ -179,6 +181,13 @@ pub(super) fn difference(expected: &Transcript, seen: &Transcript) -> Option<Str
     }
     let (expected, seen) = (expected.len(), seen.len());
     (expected != seen).then(|| format!("{expected} steps directly, {seen} through the gateway"))
+}
+
+fn in_order(reply: &[Message]) -> Vec<Message> {
+    let mut reply = reply.to_vec();
+    let runs = reply.chunk_by_mut(|(one, _), (next, _)| (*one, *next) == (b'S', b'S'));
+    runs.for_each(<[Message]>::sort);
+    reply
 }
 
 fn is_source_ours(error: &[u8]) -> bool {

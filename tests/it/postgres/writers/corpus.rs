@@ -31,7 +31,9 @@ pub(super) const SIMPLE: &[&[&str]] = &[
     &["TRUNCATE t RESTART IDENTITY"],
     &["SELECT nextval('s')", "SELECT nextval('s')", "SELECT setval('s', 40)"],
     &["SELECT adds('by a function')"],
-    &["EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) DELETE FROM u WHERE a = 1"],
+    &[
+        "EXPLAIN (ANALYZE, COSTS off, TIMING off, BUFFERS off, SUMMARY off) DELETE FROM u WHERE a = 1",
+    ],
     &["EXPLAIN (COSTS off) DELETE FROM u WHERE a = 1"],
     &["INSERT INTO nowhere VALUES (1)"],
     &["INSERTT INTO t VALUES (1)"],
