@@ -48,6 +48,9 @@ pub mod freshness;
 // Traffic control: the operator's rules, read from YAML, and what they say of a statement.
 pub mod rules;
 
+// What was asked lately, by whom, and what other rules would have done to it.
+pub mod journal;
+
 // Which upstream is the primary and which replicas may serve.
 pub mod topology;
 

@@ -23,12 +23,13 @@ mod page;
 mod reply;
 pub mod routes;
 mod rules;
+mod simulate;
 mod views;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -43,6 +44,8 @@ pub struct Admin {
     shared: Arc<Shared>,
     readiness: Readiness,
     is_draining: AtomicBool,
+    /// Held by the one simulation at a time.
+    simulating: Mutex<()>,
 }
 
 /// The admin interface at work; it ends with this.
@@ -105,6 +108,7 @@ pub async fn start(
         shared: Arc::clone(shared),
         readiness: Readiness::default(),
         is_draining: AtomicBool::new(false),
+        simulating: Mutex::default(),
     });
     let token = config.token.as_ref().map(Token::new);
     let serving = tokio::spawn(connections::serve(listener, Arc::clone(&admin), token));

@@ -17,6 +17,7 @@ use super::Admin;
 use super::connections::Peer;
 use super::csv::Csv;
 use super::reply::{Failure, Reply, to_json};
+use super::simulate::simulated;
 use super::views::{query_of, since_1970_ms};
 use crate::rules::report::{Key, Line};
 use crate::rules::{Problem, Rule, RuleSet};
@@ -146,15 +147,19 @@ const COLUMNS: [&str; 11] = [
     "last_seen",
 ];
 
-/// Puts the rules of the body in the place of those in force, if all of them can be used.
+/// Puts the rules of the body in the place of those in force, if all of them can be used; or only
+/// says what they would have done: `?simulate=24h`.
 pub(super) async fn replace(
     State(admin): State<Arc<Admin>>,
     Extension(peer): Extension<Peer>,
     uri: Uri,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Reply, Failure> {
-    query_of(&uri, &[])?;
+    let query = query_of(&uri, &["simulate"])?;
     let text = text_of(body)?;
+    if let Some(since) = query.get("simulate") {
+        return simulated(admin, text, since).await;
+    }
     let shared = Arc::clone(&admin.shared);
     // Compiling takes its time, and so may a change before this one. It is logged where it is
     // done: it stays done when nobody waits for the answer any more.

@@ -35,6 +35,20 @@ impl Entry {
         &self.whole
     }
 
+    /// The tag of the `CommandComplete` with which the reply ends, with its NUL: `SELECT 3`.
+    #[must_use]
+    pub fn tag(&self) -> Option<&[u8]> {
+        let before = self.rows.len().saturating_sub(TAG_BYTES_MAX);
+        let end = self.rows.get(before..)?;
+        // `C`, a length of four bytes below 256, the tag.
+        let (at, length) = (0..end.len()).rev().find_map(|at| match end.get(at..at + 5)? {
+            [b'C', 0, 0, 0, length] => Some((at, usize::from(*length))),
+            _ => None,
+        })?;
+        let tag = end.get(at + 5..)?;
+        (tag.len() + 4 == length).then_some(tag)
+    }
+
     /// The reply's length in bytes.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -47,6 +61,9 @@ impl Entry {
         self.whole.is_empty()
     }
 }
+
+/// What a `CommandComplete` takes at the most, in bytes: a word and two numbers.
+const TAG_BYTES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

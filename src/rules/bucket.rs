@@ -23,6 +23,12 @@ impl Rate {
         Self { interval_ns, depth_ns }
     }
 
+    /// The same, where each that takes a token stands for so many.
+    #[must_use]
+    pub const fn for_groups_of(self, many: u64) -> Self {
+        Self { interval_ns: self.interval_ns.saturating_mul(many), ..self }
+    }
+
     /// How long an empty bucket takes to be full, in microseconds.
     #[must_use]
     pub const fn fill_us(&self) -> u64 {

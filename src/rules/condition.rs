@@ -103,6 +103,13 @@ impl Condition {
     pub(super) fn holds(&self, view: &View<'_>) -> bool {
         self.test.holds(view) != self.is_negated
     }
+
+    /// Whether it asks for one of these.
+    pub(super) fn asks(&self, needs: Needs) -> bool {
+        let mut own = Needs::default();
+        self.test.add_needs(&mut own);
+        own.meets(needs)
+    }
 }
 
 impl Test {

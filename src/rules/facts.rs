@@ -80,6 +80,21 @@ impl Needs {
         self.0 & (1 << need as u8) != 0
     }
 
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// These and `need`.
+    #[must_use]
+    pub const fn with(self, need: Need) -> Self {
+        Self(self.0 | 1 << need as u8)
+    }
+
+    /// Whether some are of both.
+    #[must_use]
+    pub const fn meets(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
     pub(super) const fn add(&mut self, need: Need) {
         self.0 |= 1 << need as u8;
     }

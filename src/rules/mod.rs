@@ -149,6 +149,26 @@ impl RuleSet {
         }
     }
 
+    /// The same rules, of which nothing was counted yet and whose limits know nobody.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        let afresh = |rule: &Rule| Rule {
+            name: Arc::clone(&rule.name),
+            line: rule.line,
+            priority: rule.priority,
+            is_dry_run: rule.is_dry_run,
+            action_name: rule.action_name,
+            action: rule.action.clone(),
+            conditions: rule.conditions.clone(),
+            digest: rule.digest,
+            state: RuleState::following(None, &rule.action),
+        };
+        let rules: Box<[Rule]> = self.rules.iter().map(afresh).collect();
+        let candidates = Candidates::of(rules.iter().map(|rule| &*rule.conditions));
+        let default_denial = self.default_denial.clone();
+        Self { text: self.text.clone(), rules, default_denial, candidates, needs: self.needs }
+    }
+
     /// The rules, by priority. Their places here are those that decisions name.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
@@ -182,6 +202,34 @@ impl RuleSet {
             _ => std::ops::ControlFlow::Continue(()),
         });
         deciding.end(|| self.otherwise())
+    }
+
+    /// Whether what is done may be something else, at some time of the week, where what `facts` say
+    /// of one of `unsure` is not so.
+    #[must_use]
+    pub fn hinges_on(&self, facts: &Facts<'_>, unsure: Needs) -> bool {
+        if !self.needs.meets(unsure) {
+            return false;
+        }
+        let view = View::new(facts, TimeOfDay::default());
+        let timely = Needs::NONE.with(Need::Time);
+        let does_something = |rule: &&Rule| !rule.is_dry_run && rule.action != Action::Observe;
+        for rule in self.rules.iter().filter(does_something) {
+            let asks = |of: Needs| rule.conditions.iter().any(|condition| condition.asks(of));
+            let is_open = |condition: &Condition| condition.asks(unsure) || condition.asks(timely);
+            let may_match = rule
+                .conditions
+                .iter()
+                .all(|condition| is_open(condition) || condition.holds(&view));
+            if may_match && asks(unsure) {
+                return true;
+            }
+            let is_last = matches!(rule.action, Action::Allow | Action::Deny(_));
+            if may_match && is_last && !asks(timely) {
+                return false;
+            }
+        }
+        false
     }
 
     /// The verdict where no rule has one.

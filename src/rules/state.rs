@@ -337,6 +337,12 @@ impl fmt::Debug for Pass {
     }
 }
 
+/// What tells those apart whom a limit counts apart.
+#[must_use]
+pub fn key_of(per: Per, facts: &Facts<'_>) -> Box<[u8]> {
+    with_key(per, facts, |key| key.into())
+}
+
 /// Calls `ask` with what tells those apart whom a limit counts apart.
 fn with_key<T>(per: Per, facts: &Facts<'_>, ask: impl FnOnce(&[u8]) -> T) -> T {
     match (per, facts.address.map(|address| address.to_canonical())) {

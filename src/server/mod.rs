@@ -108,7 +108,10 @@ pub async fn run(
             },
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => on_ended(ended),
             _ = period.tick() => gateway.shared.on_period(),
-            _ = upkeep.tick() => gateway.shared.upstreams.close_expired(),
+            _ = upkeep.tick() => {
+                gateway.shared.upstreams.close_expired();
+                gateway.shared.look_after_journal();
+            }
             _ = hang_up.recv() => {
                 gateway.reloadable.reload(&settings.auth);
                 rules::reload(&gateway.shared, &settings.server);
@@ -198,7 +201,7 @@ fn share(settings: &Settings) -> Result<Shared, ServeError> {
         ticks: Floors::default(),
         epochs: Epochs::default(),
         rules: rules::begin(&settings.server)?,
-        stats: Stats::new(settings.session.statements_max),
+        stats: Stats::new(settings.session.statements_max, settings.session.journal_bytes_max),
         about: About {
             writers: settings.auth.writers.clone(),
             admins: settings.auth.admins.clone(),

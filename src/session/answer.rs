@@ -68,7 +68,7 @@ impl Session {
                     self.state.on_hit();
                     self.client.out.extend_from_slice(entry.whole());
                     backend::put_ready(&mut self.client.out, self.state.block().status());
-                    self.on_cache_told();
+                    self.on_cache_told(&entry);
                     return Ok(());
                 }
                 Sought::Entry(_) => None,
@@ -243,7 +243,7 @@ impl Session {
             {
                 self.state.on_hit();
                 self.tell_entry(&translated.actions, &entry);
-                self.on_cache_told();
+                self.on_cache_told(&entry);
                 Ok(())
             }
             Sought::Entry(_) | Sought::Run(None) => self.run(&translated.actions).await,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::stats::STATEMENTS_MAX;
 use crate::freshness::floors::Scope;
+use crate::journal;
 
 /// One session's limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct SessionConfig {
     pub failover_wait_max: Duration,
     /// The statements that are counted by fingerprint; default 1,000, 0 for none.
     pub statements_max: usize,
+    /// The journal of recent traffic, in bytes; default 16 MiB, 0 for none.
+    pub journal_bytes_max: usize,
     /// The analyses that all sessions together remember, in bytes; default 16 MiB, 0 for none.
     pub memo_bytes_max: usize,
 }
@@ -68,6 +71,7 @@ impl Default for SessionConfig {
             lsn_wait_max: Duration::from_millis(200),
             failover_wait_max: Duration::from_secs(30),
             statements_max: STATEMENTS_MAX,
+            journal_bytes_max: journal::BYTES_MAX,
             memo_bytes_max: 16 << 20,
         }
     }

@@ -105,6 +105,7 @@ impl Session {
                         let us = self.shared.stats.clock.us(lease.since()).saturating_sub(began_us);
                         self.shared.stats.on_waited(us);
                         self.on_elsewhere(us);
+                        self.watch.notes.waited_us += us;
                     }
                     return lease.map_err(|error| self.no_connection(error));
                 }

@@ -53,6 +53,7 @@ pub mod plan;
 pub mod portals;
 pub mod prepared;
 mod preparing;
+mod recording;
 mod relay;
 pub mod restore;
 pub mod route;
@@ -371,6 +372,7 @@ impl Session {
     fn note(&self, error: &GatewayError) {
         use crate::error::Fault;
         self.shared.stats.tally.on_error(error, &self.control.seen);
+        self.on_error_of_ours(error);
         let profile = error.profile();
         let sqlstate = profile.sqlstate.as_str();
         let label = error.label();

@@ -6,6 +6,7 @@
 //! The gateway's own time is what an exchange took without its time upstream and without a wait for
 //! a connection. To know it takes two more looks at the clock, so it is measured now and then.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -13,18 +14,24 @@ use tokio::time::Instant;
 use super::Session;
 use super::ledger::Owed;
 use super::plan::{FORWARD, Plan};
+use super::recording::Decided;
 use super::runnable::Runnable;
 use super::statements::{Call, Whom};
 use super::tally::Answered;
+use crate::cache::Entry;
+use crate::journal::{Outcome, Sender};
 use crate::sql::analyze::ReadStatement;
 use crate::sql::fingerprint::Fingerprint;
+use crate::sqlstate::SqlState;
 use crate::upstream::parameters::Parameters;
 
 /// What a session notes amid an exchange.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    /// What runs; `None` for a portal of which nothing is known.
-    running: Vec<Option<Running>>,
+    /// What was decided on, of which it is not known yet whether it runs.
+    pub(super) decided: VecDeque<Option<Decided>>,
+    /// What runs.
+    running: Vec<Running>,
     /// How many of these have been answered, or have failed.
     done: usize,
     /// What the client had been sent, and what was to be sent, when the last of them was done.
@@ -33,12 +40,23 @@ pub(super) struct Notes {
     measured: Option<Measured>,
     exchanges: u8,
     whom: Option<(Parameters, Whom)>,
+    pub(super) sender: Option<(Arc<str>, Arc<Sender>)>,
+    /// The rows of the stored reply that was told: what statistics by fingerprint count are those
+    /// that a server returned.
+    pub(super) hit_rows: u64,
+    /// How long the exchange has waited for a connection, in microseconds.
+    pub(super) waited_us: u64,
 }
 
 #[derive(Debug)]
-struct Running {
-    fingerprint: Arc<Fingerprint>,
-    call: Call,
+pub(super) struct Running {
+    /// `None` for a portal of which nothing is known.
+    fingerprint: Option<Arc<Fingerprint>>,
+    /// `None` for what is not recorded.
+    pub(super) decided: Option<Decided>,
+    pub(super) call: Call,
+    /// The code of the error that it ended in, where an upstream told one.
+    pub(super) sqlstate: Option<[u8; 5]>,
 }
 
 /// An exchange whose time is measured.
@@ -98,31 +116,34 @@ impl Session {
     /// This is what becomes of a statement.
     pub(super) fn on_planned(&mut self, read: &ReadStatement, plan: &Plan) {
         self.control.seen.on_planned(plan.kind());
-        if matches!(plan, Plan::Cached | Plan::Forward(_)) && self.shared.stats.statements.is_on() {
-            let fingerprint = read.shared_fingerprint();
-            self.watch.notes.running.push(Some(Running { fingerprint, call: Call::default() }));
+        match plan {
+            Plan::Cached | Plan::Forward(_) => self.on_running(|| Some(read.shared_fingerprint())),
+            Plan::Fail(_) => self.on_answered_here(Outcome::Failed),
+            _ => self.on_answered_here(Outcome::Ran),
         }
     }
 
     /// Statements of a user who may write go upstream without a decision on each: `kind` is their
     /// place in [`PLANS`](super::plan::PLANS).
     pub(super) fn on_passed_on(&mut self, statements: &[Runnable], kind: usize) {
-        for _ in statements {
+        for runnable in statements {
             self.control.seen.on_planned(kind);
-        }
-        if self.shared.stats.statements.is_on() {
-            let running = statements.iter().map(|runnable| {
-                Some(Running { fingerprint: runnable.shared_fingerprint(), call: Call::default() })
-            });
-            self.watch.notes.running.extend(running);
+            self.on_running(|| Some(runnable.shared_fingerprint()));
         }
     }
 
     /// A portal is executed, or a function called by number, of which nothing is known.
     pub(super) fn on_unknown_execute(&mut self) {
         self.control.seen.on_planned(FORWARD);
-        if self.shared.stats.statements.is_on() {
-            self.watch.notes.running.push(None);
+        self.on_running(|| None);
+    }
+
+    fn on_running(&mut self, fingerprint: impl FnOnce() -> Option<Arc<Fingerprint>>) {
+        let notes = &mut self.watch.notes;
+        let decided = notes.decided.pop_front().flatten();
+        if decided.is_some() || self.shared.stats.statements.is_on() {
+            let (fingerprint, call) = (fingerprint(), Call::default());
+            notes.running.push(Running { fingerprint, decided, call, sqlstate: None });
         }
     }
 
@@ -133,7 +154,7 @@ impl Session {
         }
         let sent = self.sent();
         let notes = &mut self.watch.notes;
-        if let Some(Some(Running { call, .. })) = notes.running.get_mut(notes.done) {
+        if let Some(Running { call, .. }) = notes.running.get_mut(notes.done) {
             call.rows = rows(body);
             call.bytes = sent.wrapping_sub(notes.sent_before);
         }
@@ -145,12 +166,36 @@ impl Session {
     /// it were not run.
     pub(super) fn on_statement_failed(&mut self, sqlstate: Option<&[u8]>) {
         self.shared.stats.tally.on_upstream_error(sqlstate);
-        let notes = &mut self.watch.notes;
-        if let Some(Some(Running { call, .. })) = notes.running.get_mut(notes.done) {
-            call.is_error = true;
+        let code = sqlstate.and_then(|sqlstate| sqlstate.first_chunk().copied());
+        self.end_running(|running| (running.call.is_error, running.sqlstate) = (true, code));
+        self.drop_behind();
+    }
+
+    /// The statement that was running returned too much: so much of it was counted. Those behind
+    /// it may run where it `is_over`.
+    pub(super) fn on_statement_cut(&mut self, rows: u64, bytes: u64, is_over: bool) {
+        self.end_running(|Running { call, sqlstate, .. }| {
+            (call.is_error, call.rows, call.bytes) = (true, rows, bytes);
+            *sqlstate = SqlState::PROGRAM_LIMIT_EXCEEDED.as_str().as_bytes().first_chunk().copied();
+        });
+        if !is_over {
+            self.drop_behind();
         }
+    }
+
+    fn end_running(&mut self, change: impl FnOnce(&mut Running)) {
+        let notes = &mut self.watch.notes;
+        notes.running.get_mut(notes.done).map(change).unwrap_or_default();
         notes.done += 1;
-        notes.running.truncate(notes.done);
+    }
+
+    /// What comes behind was not run.
+    fn drop_behind(&mut self) {
+        let notes = &mut self.watch.notes;
+        if notes.running.len() > notes.done {
+            let not_run = notes.running.split_off(notes.done);
+            self.on_not_run_of(not_run.into_iter().filter_map(|running| running.decided));
+        }
     }
 
     /// The upstream ended the exchange at `now_us`, which took so long there.
@@ -183,23 +228,27 @@ impl Session {
         let sent = self.sent();
         let notes = &mut self.watch.notes;
         (notes.done, notes.sent_before) = (0, sent);
-        for Running { call, .. } in notes.running.iter_mut().flatten() {
+        for Running { call, .. } in &mut notes.running {
             *call = Call::default();
         }
     }
 
     /// The cache answered.
-    pub(super) fn on_cache_told(&mut self) {
+    pub(super) fn on_cache_told(&mut self, entry: &Entry) {
+        let rows = entry.tag().map_or(0, rows);
         let bytes = self.sent().wrapping_sub(self.watch.notes.sent_before);
         if let Some(measured) = &mut self.watch.notes.measured {
             measured.answered = Answered::Cache;
         }
+        self.watch.notes.hit_rows = rows;
         self.count_running(|call| (call.is_hit, call.bytes) = (true, bytes));
     }
 
     /// A message was dealt with. What still seems to run then has come to an error of ours.
     pub(super) fn on_dealt_with(&mut self) {
-        if !self.is_unsynced && !self.watch.notes.running.is_empty() {
+        let notes = &self.watch.notes;
+        let has_any = !notes.running.is_empty() || !notes.decided.is_empty();
+        if has_any && !self.is_unsynced {
             self.on_statements_lost();
         }
     }
@@ -207,27 +256,44 @@ impl Session {
     /// What runs has come to an error of ours.
     pub(super) fn on_statements_lost(&mut self) {
         self.count_running(|call| call.is_error = true);
+        let not_run = std::mem::take(&mut self.watch.notes.decided);
+        self.on_not_run_of(not_run.into_iter().flatten());
     }
 
     fn count_running(&mut self, change: impl Fn(&mut Call)) {
-        let Self { watch, shared, control, parameters, .. } = self;
-        let notes = &mut watch.notes;
-        if notes.running.is_empty() {
-            notes.done = 0;
+        if self.watch.notes.running.is_empty() {
+            self.watch.notes.done = 0;
             return;
         }
+        let mut running = std::mem::take(&mut self.watch.notes.running);
+        for running in &mut running {
+            change(&mut running.call);
+        }
+        self.count_calls(&running);
+        running.drain(..).for_each(|running| self.on_over(running));
+        running.shrink_to(RUNNING_KEPT);
+        let notes = &mut self.watch.notes;
+        (notes.running, notes.done) = (running, 0);
+        (notes.waited_us, notes.hit_rows) = (0, 0);
+    }
+
+    fn count_calls(&mut self, running: &[Running]) {
+        let Self { watch, shared, control, parameters, .. } = self;
+        if !shared.stats.statements.is_on() {
+            return;
+        }
+        let notes = &mut watch.notes;
         if notes.whom.as_ref().is_none_or(|(known, _)| known != parameters) {
             let application = control.seen.application_name().into();
             let whom = Whom { user: Arc::clone(&control.seen.who.user), application };
             notes.whom = Some((parameters.clone(), whom));
         }
         let Some((_, whom)) = &notes.whom else { return };
-        for Running { fingerprint, mut call } in notes.running.drain(..).flatten() {
-            change(&mut call);
-            shared.stats.statements.on_call(&fingerprint, whom, call);
+        for Running { fingerprint, call, .. } in running {
+            if let Some(fingerprint) = fingerprint {
+                shared.stats.statements.on_call(fingerprint, whom, *call);
+            }
         }
-        notes.done = 0;
-        notes.running.shrink_to(RUNNING_KEPT);
     }
 
     /// All bytes that the client has been sent, and those that it will be sent next.
@@ -247,7 +313,7 @@ fn rows(body: &[u8]) -> u64 {
 const MEASURED_EVERY: u8 = 16;
 
 /// The room for statements that a session keeps.
-const RUNNING_KEPT: usize = 4;
+const RUNNING_KEPT: usize = 2;
 
 #[cfg(test)]
 mod tests {

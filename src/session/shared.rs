@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -118,6 +118,16 @@ impl Shared {
         let is_unknown = |call: &&Call| !call.is_builtin && !snapshot.knows(&call.name);
         let unknown = read.calls().iter().filter(is_unknown).map(|call| call.name.clone());
         (check(&snapshot, read), unknown.collect())
+    }
+
+    /// Closes the minutes of the journal that are over, beside the event loop.
+    pub fn look_after_journal(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        // Of several at once each waits for the one before it.
+        drop(tokio::task::spawn_blocking(move || {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            shared.stats.journal.on_tick(since.unwrap_or_default().as_secs() / 60);
+        }));
     }
 
     /// A period of the averages ended.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::plan::PLANS;
 use super::statements::Statements;
 use super::tally::Tally;
+use crate::journal::{self, Journal};
 
 /// The gateway's clock: microseconds since its start.
 #[derive(Debug)]
@@ -125,6 +126,8 @@ pub struct Stats {
     pub tally: Tally,
     /// What was run, by fingerprint.
     pub statements: Statements,
+    /// What was asked lately, and by whom.
+    pub journal: Journal,
     waited_us: AtomicU64,
     /// Connections that were taken before the first session.
     probes: AtomicU64,
@@ -141,19 +144,20 @@ struct Periods {
 
 impl Default for Stats {
     fn default() -> Self {
-        Self::new(STATEMENTS_MAX)
+        Self::new(STATEMENTS_MAX, journal::BYTES_MAX)
     }
 }
 
 impl Stats {
-    /// Nothing counted yet, with room for so many statements.
+    /// Nothing counted yet, with room for so many statements, and a journal of so many bytes.
     #[must_use]
-    pub fn new(statements_max: usize) -> Self {
+    pub fn new(statements_max: usize, journal_bytes_max: usize) -> Self {
         let start = (Totals::default(), Instant::now());
         Self {
             clock: Clock { epoch: start.1 },
             tally: Tally::default(),
             statements: Statements::new(statements_max),
+            journal: Journal::new(journal_bytes_max),
             waited_us: AtomicU64::new(0),
             probes: AtomicU64::new(0),
             periods: Mutex::new(Periods { older: start, newer: start }),

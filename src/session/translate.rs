@@ -135,7 +135,7 @@ impl Session {
         execute: &Execute,
         before: &[Action],
     ) -> Result<(), GatewayError> {
-        if !self.shared.rules.is_active() || self.block_has_failed(before) {
+        if !(self.shared.rules.is_active() || self.is_recorded()) || self.block_has_failed(before) {
             return Ok(());
         }
         let stated = match self.portals.find(&execute.portal) {

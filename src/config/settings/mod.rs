@@ -55,6 +55,7 @@ pub static SECTIONS: &[Section] = &[
     Section { title: "Limits on clients", settings: clients::LIMITS },
     Section { title: "Admin interface", settings: running::ADMIN },
     Section { title: "Traffic rules", settings: running::RULES },
+    Section { title: "Journal and query log", settings: running::JOURNAL },
     Section { title: "Running", settings: running::RUNNING },
 ];
 

@@ -118,8 +118,10 @@ impl Session {
         if !is_over && !is_failed {
             return true;
         }
+        let (rows, bytes) = ruled.limits.passed(number);
         let Some(error) = ruled.limits.take_cut() else { return false };
         ruled.is_block_to_fail |= is_over;
+        self.on_statement_cut(rows, bytes, is_over);
         self.tell_cut_off(&error, is_over);
         true
     }

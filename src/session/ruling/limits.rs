@@ -183,6 +183,17 @@ impl Limits {
         true
     }
 
+    /// The rows and bytes of rows of statement `number` that were counted: what is not limited is 0.
+    pub(super) fn passed(&self, number: usize) -> (u64, u64) {
+        let of = |is_meant: fn(&EffectKind) -> bool| {
+            let limits = self.all.iter().filter(|limit| limit.number == number);
+            let counted = limits.filter(|limit| is_meant(&limit.effect.kind));
+            counted.map(|limit| limit.passed).max().unwrap_or_default()
+        };
+        let rows = of(|kind| matches!(kind, EffectKind::MaxRows(_)));
+        (rows, of(|kind| matches!(kind, EffectKind::MaxBytes(_))))
+    }
+
     /// Whether statement `number` was cut off.
     pub(super) fn is_cut(&self, number: usize) -> bool {
         self.cut.as_ref().is_some_and(|(cut, _)| *cut == number)

@@ -124,14 +124,19 @@ impl Session {
     pub(super) async fn rule_one(&mut self, read: &ReadStatement) -> Result<(), GatewayError> {
         // What runs in a failed block is its end; PostgreSQL refuses all else.
         let has_failed = matches!(self.state.block(), Block::Failed | Block::DeferredFailed(_));
-        if has_failed || !self.shared.rules.is_active() {
+        if has_failed {
             return Ok(());
         }
-        let set = self.shared.rules.set();
-        if self.presumed(&set, read).is_some_and(|presumed| set.is_nothing(&presumed)) {
-            return Ok(());
+        if self.shared.rules.is_active() {
+            let set = self.shared.rules.set();
+            if !self.presumed(&set, read).is_some_and(|presumed| set.is_nothing(&presumed)) {
+                return Box::pin(self.rule_on(vec![Stated::from(read)])).await;
+            }
         }
-        Box::pin(self.rule_on(vec![Stated::from(read)])).await
+        if self.is_recorded() {
+            self.on_decided(Stated::from(read));
+        }
+        Ok(())
     }
 
     /// Decides on statements that run together, or not at all.
@@ -142,14 +147,30 @@ impl Session {
         &mut self,
         stated: impl IntoIterator<Item = Stated>,
     ) -> Result<(), GatewayError> {
-        if !self.shared.rules.is_active() {
-            return Ok(());
+        if self.shared.rules.is_active() {
+            let stated = stated.into_iter().collect();
+            return Box::pin(self.rule_on(stated)).await;
         }
-        let stated = stated.into_iter().collect();
-        Box::pin(self.rule_on(stated)).await
+        if self.is_recorded() {
+            stated.into_iter().for_each(|stated| self.on_decided(stated));
+        }
+        Ok(())
     }
 
     async fn rule_on(&mut self, stated: Vec<Stated>) -> Result<(), GatewayError> {
+        if self.is_recorded() {
+            for stated in &stated {
+                self.on_decided(stated.clone());
+            }
+        }
+        let outcome = self.rule_all(stated).await;
+        if let Err(error) = &outcome {
+            self.on_stopped(error);
+        }
+        outcome
+    }
+
+    async fn rule_all(&mut self, stated: Vec<Stated>) -> Result<(), GatewayError> {
         let mut rulings = Vec::with_capacity(stated.len());
         for stated in stated {
             if self.is_above_rules(&stated) {
@@ -179,7 +200,7 @@ impl Session {
 
     /// Whether no rule is asked: an admin must be able to look at them whatever they say, and
     /// anyone to ask what they say.
-    fn is_above_rules(&self, stated: &Stated) -> bool {
+    pub(super) fn is_above_rules(&self, stated: &Stated) -> bool {
         let Stated::Text(Runnable::Read(read)) = stated else { return false };
         match read.kind() {
             Kind::Gateway(GatewayCommand::Explain { .. }) => true,

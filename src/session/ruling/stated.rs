@@ -50,6 +50,11 @@ impl From<&ReadStatement> for Stated {
 }
 
 impl Stated {
+    /// Whether all that can be asked of it is known, or found out in no time.
+    pub(in crate::session) fn is_at_hand(&self) -> bool {
+        self.text().len() <= INLINE_BYTES_MAX
+    }
+
     /// Whether finding out what is needed of it may take longer than the event loop can spare.
     pub(super) fn is_laborious(&self, needs: Needs) -> bool {
         let is_of_text = [Need::Text, Need::Normalised, Need::Tags];

@@ -3,6 +3,7 @@
 mod access;
 mod explaining;
 mod health;
+mod journal;
 mod metrics;
 mod report;
 mod rules;
