@@ -54,6 +54,7 @@ pub(super) fn told(shared: &Shared) -> String {
     pools(shared, &mut out);
     cache(shared, &mut out);
     rules(shared, &mut out);
+    records(shared, &mut out);
     out.into_text()
 }
 
@@ -342,6 +343,28 @@ type Count = fn(&RuleCounts) -> u64;
 
 /// How many rules are told by name: those of the highest priority.
 const RULES_MAX: usize = 200;
+
+/// What is recorded of statements, and what is not.
+fn records(shared: &Shared, out: &mut Exposition) {
+    let journal = shared.stats.journal.holds();
+    let help = "Records in the journal: one a minute for statements that are alike.";
+    out.one("pgsluice_journal_records", Gauge, help, journal.records);
+    let help = "Memory that the journal takes, in bytes.";
+    out.one("pgsluice_journal_bytes", Gauge, help, journal.bytes);
+    let help = "Statements that are not in the journal's memory, for want of room, or not in its \
+                file, because it could not be written fast enough, or at all.";
+    let mut metric = out.metric("pgsluice_journal_dropped_total", Counter, help);
+    for (place, count) in [("memory", journal.dropped), ("file", journal.not_in_file)] {
+        metric.sample(&[("place", place)], count);
+    }
+    let log = shared.stats.query_log.as_ref();
+    let (written, dropped) = log.map(|log| log.writer.counts()).unwrap_or_default();
+    let help = "Lines of the query log that were written.";
+    out.one("pgsluice_query_log_written_total", Counter, help, written);
+    let help =
+        "Lines of the query log that were lost: it could not be written fast enough, or at all.";
+    out.one("pgsluice_query_log_dropped_total", Counter, help, dropped);
+}
 
 #[expect(clippy::cast_precision_loss, reason = "285 years in microseconds are exact")]
 fn seconds(us: u64) -> f64 {

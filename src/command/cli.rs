@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::rules::Simulate;
 use crate::config::Sources;
 use crate::config::settings::{self, SECTIONS, Setting};
+use crate::journal::span;
 
 /// What was asked for, and with which settings.
 pub struct Invocation {
@@ -19,7 +22,7 @@ pub struct Invocation {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Serve clients until told to stop.
     Serve,
@@ -29,6 +32,10 @@ pub enum Action {
     Demo,
     /// See whether a gateway answers here.
     Healthcheck,
+    /// See whether a file of rules can be used.
+    CheckRules(PathBuf),
+    /// Say what rules would have done to a journal's traffic.
+    Simulate(Simulate),
     /// Print the list of settings.
     PrintSettings(Document),
 }
@@ -57,6 +64,7 @@ pub fn parse(
         Some(("check", matches)) => (Action::Check, matches),
         Some(("demo", matches)) => (Action::Demo, matches),
         Some(("healthcheck", matches)) => (Action::Healthcheck, matches),
+        Some(("rules", matches)) => of_rules(matches),
         Some(("print-settings", matches)) => {
             let is_env = matches.get_one::<String>(DOCUMENT).is_some_and(|form| form == "env");
             let document = if is_env { Document::Env } else { Document::Markdown };
@@ -67,6 +75,72 @@ pub fn parse(
     let env_file = matches.get_one::<PathBuf>(ENV_FILE).map(PathBuf::as_path);
     let sources = Sources::new(flags(matches), environment).with_env_file(env_file);
     Ok(Invocation { action, sources })
+}
+
+/// What to do with rules, and the flags of that.
+fn of_rules(matches: &ArgMatches) -> (Action, &ArgMatches) {
+    let path = |matches: &ArgMatches, name| matches.get_one::<PathBuf>(name).cloned();
+    match matches.subcommand() {
+        Some(("simulate", matches)) => {
+            let asked = Simulate {
+                rules: path(matches, "rules").unwrap_or_default(),
+                old: path(matches, "old"),
+                journal: path(matches, "journal").unwrap_or_default(),
+                since: matches.get_one::<Duration>("since").copied(),
+                fail_above: matches.get_one::<u64>("fail-above").copied(),
+                is_json: matches.get_one::<String>("format").is_some_and(|form| form == "json"),
+            };
+            (Action::Simulate(asked), matches)
+        }
+        Some((_, matches)) => {
+            (Action::CheckRules(path(matches, "file").unwrap_or_default()), matches)
+        }
+        None => (Action::CheckRules(PathBuf::new()), matches),
+    }
+}
+
+/// `rules`, and what can be done with them.
+fn rules() -> Command {
+    let file = |name: &'static str, help: &'static str| {
+        Arg::new(name).value_name("FILE").help(help).value_parser(value_parser!(PathBuf))
+    };
+    let option = |name: &'static str, help| file(name, help).long(name);
+    let check = Command::new("check")
+        .about("See whether a file of rules can be used: exit 0, or 2 and all that is wrong")
+        .arg(file("file", "The file").required(true));
+    let simulate = Command::new("simulate")
+        .about("Say what rules would have done to the traffic of a journal: exit 0, 2 for what cannot be read, 3 above a threshold")
+        .arg(option("rules", "The rules to try").required(true))
+        .arg(option("old", "The rules to compare them with; none by default"))
+        .arg(option("journal", "What JOURNAL_FILE was; the file before it, ….1, is read too").required(true))
+        .arg(
+            Arg::new("since")
+                .long("since")
+                .value_name("TIME")
+                .help("How far back from the journal's last record: 90s, 30m, 24h, 7d")
+                .value_parser(span::parse),
+        )
+        .arg(
+            Arg::new("fail-above")
+                .long("fail-above")
+                .value_name("N")
+                .help("Exit 3 when more statements would be denied, limited, killed or cut")
+                .value_parser(value_parser!(u64)),
+        )
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("FORMAT")
+                .help("How the answer looks")
+                .value_parser(["text", "json"])
+                .default_value("text"),
+        );
+    Command::new("rules")
+        .about("Check traffic rules, or say what they would have done")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(check)
+        .subcommand(simulate)
 }
 
 /// The settings given as flags, by the names of their variables.
@@ -101,6 +175,7 @@ fn command() -> Command {
         .subcommand(
             Command::new("healthcheck").about("See whether a gateway answers here: exit 0 or 1"),
         )
+        .subcommand(rules())
         .subcommand(Command::new("print-settings").hide(true).arg(document))
 }
 

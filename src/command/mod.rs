@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod demo;
 pub mod healthcheck;
+pub mod rules;
 pub mod serve;
 
 use std::fmt::Display;
@@ -17,7 +18,7 @@ use self::cli::{Action, Document, Invocation};
 /// Does what the command line asks for, and says how it went.
 #[must_use]
 pub fn run(invocation: &Invocation) -> ExitCode {
-    match invocation.action {
+    match &invocation.action {
         Action::Serve => with_config(invocation, |config| serve::serve(&config)),
         Action::Check => with_config(invocation, |config| serve::check(&config)),
         Action::Demo => match Config::listen_address(|name| invocation.sources.lookup(name)) {
@@ -29,6 +30,8 @@ pub fn run(invocation: &Invocation) -> ExitCode {
             Ok((host, port)) => outcome(healthcheck::probe(&host, port)),
             Err(bad) => misconfigured(&bad),
         },
+        Action::CheckRules(path) => rules::check(path),
+        Action::Simulate(asked) => rules::run(asked),
         Action::PrintSettings(Document::Env) => print(&crate::config::env_example()),
         Action::PrintSettings(Document::Markdown) => print(&crate::config::markdown_table()),
     }

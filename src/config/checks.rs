@@ -8,6 +8,7 @@ use crate::server::config::{AuthConfig, AuthMethod, TlsConfig};
 use crate::server::rules;
 use crate::server::tls::Tls;
 use crate::server::users::{BadUser, Users};
+use crate::session::recording::query_log::To;
 use crate::upstream::config::RootCertificates;
 
 /// The required settings that have no value.
@@ -28,6 +29,7 @@ pub(super) fn conflicts(draft: &Draft) -> Vec<BadSetting> {
         authentication(draft),
         sizes(draft),
         admin(draft),
+        records(draft),
         traffic(draft),
     ];
     groups.into_iter().flatten().collect()
@@ -166,6 +168,23 @@ fn sizes(draft: &Draft) -> Vec<BadSetting> {
         )],
         false => Vec::new(),
     }
+}
+
+fn records(draft: &Draft) -> Vec<BadSetting> {
+    let session = &draft.config.session;
+    let mut bad = Vec::new();
+    if session.journal_file.is_some() && session.journal_bytes_max == 0 {
+        bad.push(BadSetting::conflict(
+            "JOURNAL_FILE",
+            "there is no journal: JOURNAL_BYTES_MAX is 0",
+        ));
+    }
+    if let (Some(journal), Some(To::File(log))) = (&session.journal_file, &session.query_log.to)
+        && journal == log
+    {
+        bad.push(BadSetting::conflict("QUERY_LOG", "JOURNAL_FILE is the same file"));
+    }
+    bad
 }
 
 fn admin(draft: &Draft) -> Vec<BadSetting> {

@@ -21,6 +21,7 @@ use super::weight::{Scale, Weight};
 use crate::rules::{Need, Needs, Tag};
 use crate::sql::ast::TableName;
 use crate::sql::writes::effects::Class;
+use crate::telemetry::writer::Lines;
 
 /// Makes lines.
 #[derive(Debug, Default)]
@@ -30,14 +31,17 @@ pub struct Writer {
     numbers: HashMap<usize, (u64, Arc<Key>)>,
 }
 
-impl Writer {
-    /// The next line is the first of a file.
-    pub fn on_new_file(&mut self) {
+impl Lines for Writer {
+    type Item = Arc<Segment>;
+
+    fn on_new_file(&mut self) {
         self.numbers.clear();
     }
 
-    /// Puts the lines of a segment behind `out`.
-    pub fn put(&mut self, segment: &Segment, out: &mut Vec<u8>) {
+    fn put(&mut self, segment: &Arc<Segment>, lost: u64, out: &mut Vec<u8>) {
+        if lost > 0 {
+            put_line(&json!({ "at_ms": segment.minute * MINUTE_MS, "dropped": lost }), out);
+        }
         for record in segment.records() {
             if self.numbers.len() >= KEYS_MAX {
                 self.on_new_file();
@@ -51,11 +55,10 @@ impl Writer {
             put_line(&record_line(*number, &record), out);
         }
     }
-}
 
-/// Says that so many statements of before `at_ms` are missing.
-pub fn put_dropped(at_ms: u64, statements: u64, out: &mut Vec<u8>) {
-    put_line(&json!({ "at_ms": at_ms, "dropped": statements }), out);
+    fn count(segment: &Arc<Segment>) -> u64 {
+        segment.statements()
+    }
 }
 
 fn put_line(line: &Value, out: &mut Vec<u8>) {

@@ -10,6 +10,7 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::counts::Came;
 use super::key::{Key, Sender, Shape, keep_tags, kept};
@@ -17,6 +18,7 @@ use super::segment::Segment;
 use super::shard::{Mark, Seed, Shard};
 use super::weight::Scale;
 use crate::rules::{Need, Needs, Statement, Tag};
+use crate::telemetry::writer::LineWriter;
 
 /// The journal of recent traffic.
 pub struct Journal {
@@ -32,6 +34,8 @@ pub struct Journal {
     // A lock for those who close minutes and those who read them; no session takes it.
     closed: Mutex<Closed>,
     dropped: AtomicU64,
+    /// Where minutes go that are over; `None` for nowhere else.
+    file: Option<LineWriter<Arc<Segment>>>,
 }
 
 /// The names of a sender: user, application, database, address.
@@ -66,8 +70,10 @@ pub struct Holds {
     pub records: usize,
     /// Bytes.
     pub bytes: usize,
-    /// Statements that were not recorded since the start.
+    /// Statements that were not recorded since the start, for want of memory.
     pub dropped: u64,
+    /// Statements that are not in the file, because it could not be written fast enough, or at all.
+    pub not_in_file: u64,
 }
 
 impl Journal {
@@ -85,6 +91,28 @@ impl Journal {
             last_sender: AtomicU64::new(0),
             closed: Mutex::default(),
             dropped: AtomicU64::new(0),
+            file: None,
+        }
+    }
+
+    /// The same, which keeps minutes that are over in a file too.
+    #[must_use]
+    pub fn with_file(self, file: LineWriter<Arc<Segment>>) -> Self {
+        Self { file: Some(file), ..self }
+    }
+
+    /// Its file may have been moved away.
+    pub fn reopen(&self) {
+        if let Some(file) = &self.file {
+            file.reopen();
+        }
+    }
+
+    /// Nothing more is to come: waits until all is in the file, but not for longer than `limit`.
+    pub fn finish(&self, limit: Duration) {
+        self.close(&mut lock(&self.closed));
+        if let Some(file) = &self.file {
+            file.finish(limit);
         }
     }
 
@@ -201,7 +229,8 @@ impl Journal {
         let closed: usize = lock(&self.closed).segments.iter().map(|segment| segment.len()).sum();
         let open: usize = self.shards.iter().map(|shard| lock(shard).len()).sum();
         let dropped = self.dropped.load(Ordering::Relaxed);
-        Holds { records: closed + open, bytes: self.scale.bytes(), dropped }
+        let not_in_file = self.file.as_ref().map_or(0, |file| file.counts().1);
+        Holds { records: closed + open, bytes: self.scale.bytes(), dropped, not_in_file }
     }
 
     fn close(&self, closed: &mut Closed) {
@@ -212,10 +241,13 @@ impl Journal {
         }
         for (minute, rows) in minutes {
             // In parts that fit into a file of any size.
-            closed.segments.extend(
-                rows.chunks(SEGMENT_RECORDS_MAX)
-                    .map(|part| Arc::new(Segment::new(minute, part.iter().copied(), &self.scale))),
-            );
+            for part in rows.chunks(SEGMENT_RECORDS_MAX) {
+                let segment = Arc::new(Segment::new(minute, part.iter().copied(), &self.scale));
+                if let Some(file) = &self.file {
+                    file.offer(Arc::clone(&segment), segment.statements());
+                }
+                closed.segments.push_back(segment);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use crate::sql::analyze::{Analyzer, Config};
 use crate::sql::ast::TableName;
 use crate::sql::writes::effects::Class;
 use crate::sql::writes::{self, UnprovenStatement};
+use crate::telemetry::writer::Lines;
 
 /// A statement of any kind.
 pub(super) enum Asked {
@@ -246,7 +247,7 @@ proptest! {
         let mut lines = lines::Writer::default();
         let mut file = Vec::new();
         for segment in journal.read(0) {
-            lines.put(&segment, &mut file);
+            lines.put(&segment, 0, &mut file);
         }
         for kept in [format!("{records:?}"), told, String::from_utf8(file).unwrap()] {
             prop_assert!(!kept.to_lowercase().contains(&word.to_lowercase()), "{}", kept);

@@ -4,6 +4,7 @@ pub mod admit;
 pub mod config;
 mod drain;
 mod error;
+mod records;
 pub mod reload;
 pub mod rules;
 pub mod scram;
@@ -113,6 +114,7 @@ pub async fn run(
                 gateway.shared.look_after_journal();
             }
             _ = hang_up.recv() => {
+                records::reopen(&gateway.shared);
                 gateway.reloadable.reload(&settings.auth);
                 rules::reload(&gateway.shared, &settings.server);
             }
@@ -124,6 +126,7 @@ pub async fn run(
         admin.on_drain();
     }
     drain(&gateway.shared, sessions, settings.drain_timeout).await;
+    records::finish(&gateway.shared).await;
     Ok(())
 }
 
@@ -152,6 +155,7 @@ async fn start(settings: &Settings) -> Result<(Gateway, TcpListener), ServeError
     let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     info!(address = %bound, "listening");
+    records::open(&settings.session, &mut shared)?;
     shared.about.listening = Some(bound);
     shared.about.users = reloadable.user_names();
     let gateway = Gateway {

@@ -1,7 +1,9 @@
 //! What every session is told by the operator: its waits and its sizes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::recording::query_log::QueryLogConfig;
 use super::stats::STATEMENTS_MAX;
 use crate::freshness::floors::Scope;
 use crate::journal;
@@ -47,6 +49,12 @@ pub struct SessionConfig {
     pub statements_max: usize,
     /// The journal of recent traffic, in bytes; default 16 MiB, 0 for none.
     pub journal_bytes_max: usize,
+    /// Where minutes of it go that are over; default `None`, nowhere.
+    pub journal_file: Option<PathBuf>,
+    /// What that file and the one before it may take, in bytes; default 256 MiB.
+    pub journal_file_bytes_max: u64,
+    /// The query log; by default none.
+    pub query_log: QueryLogConfig,
     /// The analyses that all sessions together remember, in bytes; default 16 MiB, 0 for none.
     pub memo_bytes_max: usize,
 }
@@ -72,6 +80,9 @@ impl Default for SessionConfig {
             failover_wait_max: Duration::from_secs(30),
             statements_max: STATEMENTS_MAX,
             journal_bytes_max: journal::BYTES_MAX,
+            journal_file: None,
+            journal_file_bytes_max: 256 << 20,
+            query_log: QueryLogConfig::default(),
             memo_bytes_max: 16 << 20,
         }
     }

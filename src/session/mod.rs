@@ -22,7 +22,7 @@
 //! | `running`, `relay`, `settling` | an exchange, its bytes, what replies mean | no |
 //! | `copying`, `link`, `asking` | rows of the client, connections, the gateway's own questions | no |
 //! | [`control`] | cancels, being asked to leave | no |
-//! | [`seen`], `watch`, `observe`, [`stats`], [`tally`], [`statements`], [`about`], [`show`] | what others see of it | no |
+//! | [`seen`], `watch`, `observe`, [`recording`], [`stats`], [`tally`], [`statements`], [`about`], [`show`] | what others see of it | no |
 //! | [`console`] | a conversation of its own, for admins | no |
 
 pub mod about;
@@ -53,7 +53,7 @@ pub mod plan;
 pub mod portals;
 pub mod prepared;
 mod preparing;
-mod recording;
+pub mod recording;
 mod relay;
 pub mod restore;
 pub mod route;
@@ -369,9 +369,8 @@ impl Session {
     }
 
     /// Logs an error once, where it is handled.
-    fn note(&self, error: &GatewayError) {
+    fn note(&mut self, error: &GatewayError) {
         use crate::error::Fault;
-        self.shared.stats.tally.on_error(error, &self.control.seen);
         self.on_error_of_ours(error);
         let profile = error.profile();
         let sqlstate = profile.sqlstate.as_str();

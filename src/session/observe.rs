@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Session;
 use super::ledger::Owed;
 use super::plan::{FORWARD, Plan};
-use super::recording::Decided;
+use super::recording::{Decided, End};
 use super::runnable::Runnable;
 use super::statements::{Call, Whom};
 use super::tally::Answered;
@@ -44,6 +44,8 @@ pub(super) struct Notes {
     /// The rows of the stored reply that was told: what statistics by fingerprint count are those
     /// that a server returned.
     pub(super) hit_rows: u64,
+    /// The last error of the gateway's own in this exchange.
+    pub(super) error: Option<End>,
     /// How long the exchange has waited for a connection, in microseconds.
     pub(super) waited_us: u64,
 }
@@ -77,6 +79,7 @@ impl Session {
         let [.., phase] = self.control.pid.to_be_bytes();
         let notes = &mut self.watch.notes;
         notes.exchanges = notes.exchanges.wrapping_add(1);
+        notes.error = None;
         // Not the first of each: that would be all there is of sessions that ask once.
         let turn = notes.exchanges.wrapping_add(phase) % MEASURED_EVERY;
         if turn == 0 && notes.measured.is_none() {

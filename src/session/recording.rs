@@ -1,16 +1,21 @@
-//! Statements on their way into the journal: noted when they are decided on, told when they are over.
+//! Statements on their way into the journal and the query log: noted when they are decided on, told
+//! when they are over.
 //!
 //! What rules are asked of, or would be, is recorded, and nothing else: so that what the journal
 //! says of other rules is what they would have done.
 
+pub mod query_log;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use self::query_log::Entry;
 use super::Session;
 use super::observe::Running;
 use super::ruling::Stated;
 use crate::error::GatewayError;
 use crate::journal::{Came, Outcome, Sender, Sighting};
+use crate::upstream::upstreams::Shown;
 
 /// A statement that was decided on.
 #[derive(Debug)]
@@ -20,10 +25,31 @@ pub(super) struct Decided {
     at_us: u64,
 }
 
+/// How a statement ended, besides what it came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct End {
+    /// Who answered.
+    place: Option<&'static str>,
+    sqlstate: Option<[u8; 5]>,
+    /// The label of an error of ours.
+    error: Option<&'static str>,
+}
+
+impl End {
+    fn at(place: &'static str) -> Self {
+        Self { place: Some(place), ..Self::default() }
+    }
+
+    fn by(error: &GatewayError) -> Self {
+        let code = error.profile().sqlstate.as_str().as_bytes().first_chunk().copied();
+        Self { place: None, sqlstate: code, error: Some(error.label()) }
+    }
+}
+
 impl Session {
     /// Whether statements are recorded.
     pub(super) fn is_recorded(&self) -> bool {
-        self.shared.stats.journal.is_on()
+        self.shared.stats.journal.is_on() || self.shared.stats.query_log.is_some()
     }
 
     /// A statement is decided on. It is to be followed by whether it runs.
@@ -42,21 +68,21 @@ impl Session {
             _ => Outcome::Failed,
         };
         for decided in std::mem::take(&mut self.watch.notes.decided).into_iter().flatten() {
-            self.record(&decided, came(outcome));
+            self.record(decided, came(outcome), End::by(error));
         }
     }
 
     /// The next statement that was decided on needs no upstream.
     pub(super) fn on_answered_here(&mut self, outcome: Outcome) {
         if let Some(decided) = self.watch.notes.decided.pop_front().flatten() {
-            self.record(&decided, came(outcome));
+            self.record(decided, came(outcome), End::at("gateway"));
         }
     }
 
     /// Statements did not run, for an error before them.
     pub(super) fn on_not_run_of(&mut self, all: impl IntoIterator<Item = Decided>) {
         for decided in all {
-            self.record(&decided, came(Outcome::Failed));
+            self.record(decided, came(Outcome::Failed), End::default());
         }
     }
 
@@ -64,40 +90,61 @@ impl Session {
     pub(super) fn on_over(&mut self, running: Running) {
         let Some(decided) = running.decided else { return };
         let call = running.call;
-        let (outcome, rows) = match (call.is_error, call.is_hit) {
-            (true, _) => (Outcome::Failed, call.rows),
-            (false, true) => (Outcome::Cached, self.watch.notes.hit_rows),
-            (false, false) => (Outcome::Ran, call.rows),
+        let (outcome, rows, place) = match (call.is_error, call.is_hit) {
+            (true, _) => (Outcome::Failed, call.rows, self.place()),
+            (false, true) => (Outcome::Cached, self.watch.notes.hit_rows, Some("cache")),
+            (false, false) => (Outcome::Ran, call.rows, self.place()),
         };
-        self.record(&decided, Came { outcome, us: call.us, rows, bytes: call.bytes });
+        let end = match (running.sqlstate, self.watch.notes.error.as_ref()) {
+            (None, Some(error)) if call.is_error => *error,
+            (sqlstate, _) => End { place, sqlstate, error: None },
+        };
+        let came = Came { outcome, us: call.us, rows, bytes: call.bytes };
+        self.record(decided, came, End { place, ..end });
     }
 
-    /// A statement came to an error of the gateway's own.
-    pub(super) fn on_error_of_ours(&self, error: &GatewayError) {
-        if matches!(error, GatewayError::Refused(_)) && self.is_recorded() {
+    /// A statement, or the session, came to an error of the gateway's own.
+    pub(super) fn on_error_of_ours(&mut self, error: &GatewayError) {
+        self.shared.stats.tally.on_error(error, &self.control.seen);
+        if !self.is_recorded() {
+            return;
+        }
+        let end = End::by(error);
+        if matches!(error, GatewayError::Refused(_)) {
             let stated = Stated::Unknown { may_write: true };
-            let sender = self.make_sender();
-            self.tell_journal(
-                &Decided { stated, at_us: now_us() },
-                &sender,
-                came(Outcome::Refused),
-            );
+            self.record(Decided { stated, at_us: now_us() }, came(Outcome::Refused), end);
+        }
+        self.watch.notes.error = Some(end);
+    }
+
+    fn record(&mut self, decided: Decided, came: Came, end: End) {
+        let sender = self.sender();
+        let Decided { stated, at_us } = decided;
+        self.shared.stats.journal.on_statement(&Sighting {
+            minute: at_us / MINUTE_US,
+            sender: &sender,
+            statement: &stated,
+            is_at_hand: stated.is_at_hand(),
+            came,
+        });
+        let (session, wait_us) = (self.control.pid, self.watch.notes.waited_us);
+        let Some(log) = &self.shared.stats.query_log else { return };
+        if log.wants(session, at_us, came.us.saturating_add(wait_us)) {
+            let End { place, sqlstate, error } = end;
+            let entry =
+                Entry { stated, sender, session, at_us, came, wait_us, place, sqlstate, error };
+            log.writer.offer(entry, 1);
         }
     }
 
-    fn record(&mut self, decided: &Decided, came: Came) {
-        let sender = self.sender();
-        self.tell_journal(decided, &sender, came);
-    }
-
-    fn tell_journal(&self, decided: &Decided, sender: &Arc<Sender>, came: Came) {
-        self.shared.stats.journal.on_statement(&Sighting {
-            minute: decided.at_us / MINUTE_US,
-            sender,
-            statement: &decided.stated,
-            is_at_hand: decided.stated.is_at_hand(),
-            came,
-        });
+    /// Where the exchange runs, for the query log.
+    fn place(&self) -> Option<&'static str> {
+        self.shared.stats.query_log.as_ref()?;
+        let lease = self.link.as_ref()?;
+        Some(match self.shared.upstreams.shown_by(lease.upstream())? {
+            Shown::All => "primary",
+            Shown::UpTo(_) => "replica",
+        })
     }
 
     /// Who sends this session's statements.
@@ -106,17 +153,14 @@ impl Session {
         match &self.watch.notes.sender {
             Some((known, sender)) if Arc::ptr_eq(known, &application) => Arc::clone(sender),
             _ => {
-                let sender = self.make_sender();
+                let (who, shared) = (&self.control.seen.who, &self.shared);
+                let address = who.peer.map(|(address, _)| address);
+                let journal = &shared.stats.journal;
+                let sender = journal.sender(&who.user, &application, &shared.database, address);
                 self.watch.notes.sender = Some((application, Arc::clone(&sender)));
                 sender
             }
         }
-    }
-
-    fn make_sender(&self) -> Arc<Sender> {
-        let (who, application) = (&self.control.seen.who, self.freshness.application());
-        let address = who.peer.map(|(address, _)| address);
-        self.shared.stats.journal.sender(&who.user, &application, &self.shared.database, address)
     }
 }
 

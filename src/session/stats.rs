@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::plan::PLANS;
+use super::recording::query_log::QueryLog;
 use super::statements::Statements;
 use super::tally::Tally;
 use crate::journal::{self, Journal};
@@ -128,6 +129,8 @@ pub struct Stats {
     pub statements: Statements,
     /// What was asked lately, and by whom.
     pub journal: Journal,
+    /// A line for each statement; `None` where there is no such log.
+    pub query_log: Option<QueryLog>,
     waited_us: AtomicU64,
     /// Connections that were taken before the first session.
     probes: AtomicU64,
@@ -158,6 +161,7 @@ impl Stats {
             tally: Tally::default(),
             statements: Statements::new(statements_max),
             journal: Journal::new(journal_bytes_max),
+            query_log: None,
             waited_us: AtomicU64::new(0),
             probes: AtomicU64::new(0),
             periods: Mutex::new(Periods { older: start, newer: start }),

@@ -1,6 +1,7 @@
 //! Every setting, once: its name, its default, its help and what it does to the [`Config`].
 
 mod clients;
+mod records;
 mod running;
 mod upstream;
 
@@ -55,7 +56,7 @@ pub static SECTIONS: &[Section] = &[
     Section { title: "Limits on clients", settings: clients::LIMITS },
     Section { title: "Admin interface", settings: running::ADMIN },
     Section { title: "Traffic rules", settings: running::RULES },
-    Section { title: "Journal and query log", settings: running::JOURNAL },
+    Section { title: "Journal and query log", settings: records::RECORDS },
     Section { title: "Running", settings: running::RUNNING },
 ];
 

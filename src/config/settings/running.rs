@@ -80,17 +80,6 @@ pub(super) const ADMIN: &[Setting] = &[
     ),
 ];
 
-pub(super) const JOURNAL: &[Setting] = &[Setting::new(
-    "JOURNAL_BYTES_MAX",
-    "16MiB",
-    "The memory for the journal of recent traffic, which says what other rules would have done to \
-     it; 0 for none. It holds no constants.",
-    |draft, text| {
-        let most = values::bytes(text, 0..=BYTES_MAX);
-        put(&mut draft.config.session.journal_bytes_max, most)
-    },
-)];
-
 pub(super) const RULES: &[Setting] = &[Setting::new(
     "RULES_FILE",
     "",

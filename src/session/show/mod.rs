@@ -10,7 +10,7 @@ mod rules;
 mod sessions;
 mod statements;
 mod stats;
-mod utc;
+pub(super) mod utc;
 
 pub use self::utc::utc;
 

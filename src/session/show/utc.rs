@@ -21,6 +21,14 @@ pub fn utc(moment: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
+/// `2026-11-21T06:00:00.000000Z`, as RFC 3339 has it.
+pub(in crate::session) fn micros(moment: SystemTime) -> String {
+    let micros = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().subsec_micros();
+    let seconds = utc(moment);
+    let seconds = seconds.strip_suffix(" UTC").unwrap_or(&seconds);
+    format!("{}.{micros:06}Z", seconds.replace(' ', "T"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -39,5 +47,7 @@ mod tests {
         ] {
             assert_eq!(utc(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)), expected);
         }
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_micros(951_782_399_000_042);
+        assert_eq!(micros(moment), "2000-02-28T23:59:59.000042Z");
     }
 }

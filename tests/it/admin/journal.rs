@@ -6,15 +6,19 @@ use serde_json::Value;
 
 use super::gateway;
 use crate::support::client::{Client, Login};
-use crate::support::gateway::Gateway;
+use crate::support::files::Folder;
+use crate::support::gateway::{Gateway, run_to_end};
 use crate::support::http::{Answer, get, post};
 use crate::support::messages::{bind, execute, parse, sync};
 use crate::support::postgres::Postgres;
 
+pub(super) const TABLES: &str = "CREATE TABLE a (n int, t text); CREATE TABLE b (LIKE a); \
+                      CREATE TABLE audit (LIKE a); CREATE TABLE dual (LIKE a)";
+
 const INTENT: &str = "X-Pgsluice-Admin: 1";
 
 /// What is in force at first, and what comes in its place.
-const OLD: &str = "
+pub(super) const OLD: &str = "
 traffic_control:
   rules:
     - {name: old_deny, priority: 90, match: {tables: b}, action: deny}
@@ -75,7 +79,7 @@ fn statement(chance: &mut Chance) -> String {
 }
 
 /// Runs the same statements each time: two users, two applications, both protocols.
-async fn work(gateway: &Gateway, postgres: &Postgres) -> u64 {
+pub(super) async fn work(gateway: &Gateway, postgres: &Postgres) -> u64 {
     let mut chance = Chance(20);
     let mut clients = Vec::new();
     for (user, application) in [("ann", "dashboard"), ("bob", "batch"), ("bob", "dash")] {
@@ -99,7 +103,7 @@ async fn work(gateway: &Gateway, postgres: &Postgres) -> u64 {
     statements
 }
 
-async fn put(gateway: &Gateway, target: &str, rules: &str) -> Answer {
+pub(super) async fn put(gateway: &Gateway, target: &str, rules: &str) -> Answer {
     let answer = post(gateway.admin_port(), target, &[INTENT], rules).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer
@@ -130,9 +134,7 @@ fn by_rule(told: &Value, change: &str) -> BTreeMap<String, u64> {
 async fn what_is_simulated_is_what_then_happens() {
     let postgres = Postgres::start();
     let server = postgres.connect().await;
-    let tables = "CREATE TABLE a (n int, t text); CREATE TABLE b (LIKE a); \
-                  CREATE TABLE audit (LIKE a); CREATE TABLE dual (LIKE a)";
-    server.batch_execute(tables).await.unwrap();
+    server.batch_execute(TABLES).await.unwrap();
     let settings = [("READ_WRITE_USERS", "ann,bob"), ("MAX_CACHE_ENTRIES", "0")];
     let gateway = gateway(&postgres, &settings);
     put(&gateway, "/rules", OLD).await;
@@ -171,4 +173,120 @@ async fn what_is_simulated_is_what_then_happens() {
     assert_eq!(by_rule(&told, "allowed"), allowed);
     let texts = told["unsure"]["query_regex"].as_u64().unwrap();
     assert!(texts > 0 && texts <= statements, "what hinges on a text is said: {told:#}");
+}
+
+#[tokio::test]
+async fn a_file_says_the_same_to_the_command_line_and_its_exit_code_is_for_programs() {
+    let postgres = Postgres::start();
+    let server = postgres.connect().await;
+    server.batch_execute(TABLES).await.unwrap();
+    let folder = Folder::new();
+    let (journal, old, new) =
+        (folder.path("journal"), folder.write("old.yaml", OLD), folder.write("new.yaml", NEW));
+    let settings = [("READ_WRITE_USERS", "ann,bob"), ("JOURNAL_FILE", journal.as_str())];
+    let gateway = gateway(&postgres, &settings);
+    put(&gateway, "/rules", OLD).await;
+    work(&gateway, &postgres).await;
+    let told = put(&gateway, "/rules?simulate=1h", NEW).await.json();
+    drop(gateway);
+
+    let text = std::fs::read_to_string(&journal).unwrap();
+    assert!(!text.contains("hunter") && text.contains("\"statement\":\"select ?, ?\""));
+    let run = |more: &[&str]| {
+        let own = ["rules", "simulate", "--journal", &journal, "--rules", &new, "--old", &old];
+        run_to_end(&[&own, more].concat(), &[])
+    };
+    let (status, said) = run(&["--format", "json", "--since", "2h"]);
+    assert_eq!(status.code(), Some(0), "{said}");
+    let from_file: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(from_file["totals"], told["totals"]);
+    assert_eq!(from_file["statements"], told["statements"]);
+    assert_eq!(from_file["unsure"], told["unsure"]);
+    let mut lines = [&from_file, &told].map(|told| {
+        let lines = told["differences"].as_array().unwrap().iter().map(Value::to_string);
+        lines.collect::<Vec<_>>()
+    });
+    for lines in &mut lines {
+        lines.sort();
+    }
+    assert_eq!(lines[0], lines[1]);
+
+    let stopped: u64 = ["denied", "limited", "killed", "cut"]
+        .map(|change| told["totals"][change].as_u64().unwrap())
+        .iter()
+        .sum();
+    for (most, code) in [(stopped, 0), (stopped - 1, 3), (0, 3)] {
+        let (status, said) = run(&["--fail-above", &most.to_string()]);
+        assert_eq!(status.code(), Some(code), "{said}");
+        assert!(said.contains("denied") && said.contains("not certain"), "{said}");
+    }
+    let broken = folder.write("broken.yaml", "traffic_control:\n  rulez: []\n");
+    for (arguments, code) in [
+        (["rules", "simulate", "--journal", "/nonexistent", "--rules", &new], 2),
+        (["rules", "simulate", "--journal", &journal, "--rules", &broken], 2),
+        (["rules", "simulate", "--journal", &journal, "--rules", "/nonexistent"], 2),
+        (["rules", "simulate", "--journal", &journal, "--since", "1h"], 64),
+    ] {
+        let (status, said) = run_to_end(&arguments, &[]);
+        assert_eq!(status.code(), Some(code), "{arguments:?}: {said}");
+    }
+    let (status, said) = run_to_end(&["rules", "check", &broken], &[]);
+    assert!(status.code() == Some(2) && said.contains("line 2: "), "{said}");
+    assert_eq!(run_to_end(&["rules", "check", &new], &[]).0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_the_journal_has_is_what_was_asked() {
+    let postgres = Postgres::start();
+    let folder = Folder::new();
+    let journal = folder.path("journal");
+    let gateway = gateway(&postgres, &[("JOURNAL_FILE", &journal)]);
+    let login = |user| Login { user, ..gateway.login(postgres.as_superuser()) };
+    let mut ann = Client::login(login("ann")).await;
+    let mut bob = Client::login(login("bob")).await;
+    for number in 0..7 {
+        ann.query(&format!("SELECT {number}, generate_series(1, 3)")).await;
+        ann.query("SELECT generate_series(1, 5) AS often").await;
+        bob.query(&format!("SELECT {number} / 0")).await;
+        bob.query("INSERT INTO t VALUES (1)").await;
+    }
+    bob.query("BEGIN; SELECT 1 AS one; SELECT 1/0; SELECT 1 AS behind; COMMIT").await;
+    let metrics = get(gateway.admin_port(), "/metrics").await.body;
+    let metric = |name: &str| -> u64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+    };
+    assert!(metric("pgsluice_journal_records") > 0 && metric("pgsluice_journal_bytes") > 0);
+    assert_eq!(metric("pgsluice_journal_dropped_total{place=\"memory\"}"), 0);
+    assert_eq!(metric("pgsluice_journal_dropped_total{place=\"file\"}"), 0);
+    assert_eq!(metric("pgsluice_query_log_written_total"), 0);
+    drop(gateway);
+
+    // An account of its own, from the file's lines.
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut keys = BTreeMap::new();
+    let mut sums: BTreeMap<(String, String), [u64; 6]> = BTreeMap::new();
+    for line in &lines {
+        let number = line["key"].as_u64().unwrap();
+        if line.get("at_ms").is_none() {
+            keys.insert(number, line);
+            continue;
+        }
+        let key = keys[&number];
+        let of = |name: &str| key[name].as_str().unwrap().to_owned();
+        let counts = sums.entry((of("user"), of("statement"))).or_default();
+        for (sum, name) in counts.iter_mut().zip(["ran", "cached", "refused", "denied", "failed"]) {
+            *sum += line[name].as_u64().unwrap_or(0);
+        }
+        counts[5] += line["rows"]["sum"].as_u64().unwrap_or(0);
+    }
+    let of = |user: &str, text: &str| sums[&(user.to_owned(), text.to_owned())];
+    assert_eq!(of("ann", "select ?, generate_series(?, ?)"), [7, 0, 0, 0, 0, 21]);
+    assert_eq!(of("ann", "select generate_series(?, ?) as often"), [1, 6, 0, 0, 0, 35]);
+    assert_eq!(of("bob", "select ? / ?"), [0, 0, 0, 0, 8, 0]);
+    assert_eq!(of("bob", ""), [0, 0, 7, 0, 0, 0]);
+    assert_eq!(of("bob", "select ? as one"), [1, 0, 0, 0, 0, 1]);
+    assert_eq!(of("bob", "select ? as behind"), [0, 0, 0, 0, 1, 0], "it was not run");
+    assert_eq!(of("bob", "begin")[..2], [1, 0]);
 }

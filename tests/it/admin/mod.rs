@@ -5,6 +5,7 @@ mod explaining;
 mod health;
 mod journal;
 mod metrics;
+mod query_log;
 mod report;
 mod rules;
 mod views;

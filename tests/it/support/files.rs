@@ -25,6 +25,11 @@ impl Folder {
         Self(path)
     }
 
+    /// The path of a file, which need not be there.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a name in UTF-8").to_owned()
+    }
+
     /// Writes a file, or replaces it, and gives its path.
     pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
