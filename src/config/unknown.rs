@@ -71,7 +71,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Prefixes under which every variable is taken for ours.
-const OWN_PREFIXES: [&str; 9] = [
+const OWN_PREFIXES: [&str; 10] = [
     "UPSTREAM_",
     "LISTEN_",
     "POOL_",
@@ -81,6 +81,7 @@ const OWN_PREFIXES: [&str; 9] = [
     "DRAIN_",
     "CATALOG_",
     "RULES_",
+    "QUERY_LOG",
 ];
 
 /// Prefixes that other programs use as well.
@@ -136,6 +137,8 @@ mod tests {
             ("UPSTREAM_PORT_5432_TCP_ADDR", "10.0.0.1"),
             ("CACHE_PORT", "tcp://10.0.0.1:6379"),
             ("LOG_LEVEL", "info"),
+            // systemd tells its services where their output goes.
+            ("JOURNAL_STREAM", "8:1234"),
             ("LOG_FILE", "x"),
             ("AUTH_TOKEN", "x"),
             ("AUTH_SECRET", "x"),

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::ServeError;
 use crate::journal::{self, Journal};
@@ -27,6 +27,9 @@ pub(super) fn open(config: &SessionConfig, shared: &mut Shared) -> Result<(), Se
         let lines = journal::lines::Writer::default();
         let file = LineWriter::start(place, lines, SEGMENTS_MAX).map_err(failed("JOURNAL_FILE"))?;
         shared.stats.journal = Journal::new(config.journal_bytes_max).with_file(file);
+    }
+    if config.query_log.to.is_some() && config.query_log.has_text {
+        warn!("QUERY_LOG_TEXT: the query log has the constants of all statements");
     }
     shared.stats.query_log = QueryLog::open(&config.query_log).map_err(failed("QUERY_LOG"))?;
     Ok(())

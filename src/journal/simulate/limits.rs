@@ -57,7 +57,7 @@ pub(super) fn run(
             let said = match &effect.kind {
                 EffectKind::RateLimit(limit) => {
                     let effect = &Effect { kind: in_groups(limit, many), ..effect.clone() };
-                    match set.take(effect, &facts, now_us) {
+                    match set.take(effect, &facts, now_us, &()) {
                         Take::Taken => Said::Passes,
                         Take::TakenAfter(_) => Said::Waits,
                         Take::RetryAfter(_) => Said::Refused,
