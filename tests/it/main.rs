@@ -14,6 +14,7 @@ mod architecture;
 mod attack;
 mod conversation;
 mod demo;
+mod deploy;
 mod docs;
 mod drivers;
 mod harness;
