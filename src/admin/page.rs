@@ -7,22 +7,25 @@ use axum::response::IntoResponse;
 
 use super::reply::Reply;
 
-pub(super) async fn html() -> Reply {
-    part("text/html; charset=utf-8", include_str!("page/page.html"))
-}
+/// The page itself.
+pub(super) const PAGE: &str = "/";
 
-pub(super) async fn css() -> Reply {
-    part("text/css; charset=utf-8", include_str!("page/page.css"))
-}
+/// What the page is made of: where, what it is, and its text.
+pub(super) const PARTS: [(&str, &str, &str); 10] = [
+    (PAGE, "text/html; charset=utf-8", include_str!("page/page.html")),
+    ("/page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
+    ("/page.svg", "image/svg+xml", include_str!("page/page.svg")),
+    ("/page.js", SCRIPT, include_str!("page/page.js")),
+    ("/page/ask.js", SCRIPT, include_str!("page/ask.js")),
+    ("/page/diff.js", SCRIPT, include_str!("page/diff.js")),
+    ("/page/draw.js", SCRIPT, include_str!("page/draw.js")),
+    ("/page/now.js", SCRIPT, include_str!("page/now.js")),
+    ("/page/rules.js", SCRIPT, include_str!("page/rules.js")),
+    ("/page/tables.js", SCRIPT, include_str!("page/tables.js")),
+];
 
-pub(super) async fn js() -> Reply {
-    part("text/javascript; charset=utf-8", include_str!("page/page.js"))
-}
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-pub(super) async fn svg() -> Reply {
-    part("image/svg+xml", include_str!("page/page.svg"))
-}
-
-fn part(kind: &'static str, text: &'static str) -> Reply {
+pub(super) fn part(kind: &'static str, text: &'static str) -> Reply {
     ([(CONTENT_TYPE, kind)], text).into_response()
 }

@@ -1,5 +1,6 @@
 //! What can be asked for: every route there is, once.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::Router;
@@ -44,15 +45,10 @@ pub fn all() -> Vec<Route> {
         handler,
     };
     let open = |path, handler| Route { access: Access::Open, ..view(path, handler) };
-    let part = |path, handler| Route { is_described: false, ..open(path, handler) };
     let change = |path, handler| Route { method: "post", ..view(path, handler) };
-    vec![
+    let mut all = vec![
         open(HEALTHZ, get(health::healthz)),
         open(READYZ, get(health::readyz)),
-        part("/", get(page::html)),
-        part("/page.css", get(page::css)),
-        part("/page.js", get(page::js)),
-        part("/page.svg", get(page::svg)),
         view("/metrics", get(metrics::metrics)),
         view("/stats", get(views::stats)),
         view("/statements", get(views::statements)),
@@ -71,7 +67,12 @@ pub fn all() -> Vec<Route> {
         view("/settings", get(views::settings)),
         change("/explain", post(explain::explain)),
         view("/openapi.json", get(openapi)),
-    ]
+    ];
+    all.extend(page::PARTS.map(|(path, kind, text)| Route {
+        is_described: false,
+        ..open(path, get(move || ready(page::part(kind, text))))
+    }));
+    all
 }
 
 const HEALTHZ: &str = "/healthz";
@@ -79,11 +80,8 @@ const READYZ: &str = "/readyz";
 
 /// Whether anyone may ask for `path`.
 pub(super) fn is_open(path: &str) -> bool {
-    OPEN.contains(&path)
+    [HEALTHZ, READYZ].contains(&path) || page::PARTS.iter().any(|(part, ..)| *part == path)
 }
-
-/// The paths of [`Access::Open`].
-const OPEN: [&str; 6] = [HEALTHZ, READYZ, "/", "/page.css", "/page.js", "/page.svg"];
 
 /// Leads requests to who answers them.
 pub(super) fn router(admin: &Arc<Admin>) -> Router {
@@ -113,12 +111,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_open_is_so_in_both_lists() {
-        let open: Vec<_> = all()
-            .iter()
-            .filter(|route| route.access == Access::Open)
-            .map(|route| route.path)
-            .collect();
-        assert_eq!(open, OPEN);
+    fn what_is_open_is_so_wherever_it_is_asked() {
+        for route in all() {
+            assert_eq!(is_open(route.path), route.access == Access::Open, "{}", route.path);
+        }
+        assert!(is_open("/page/draw.js") && !is_open("/page/") && !is_open("/page/../stats"));
     }
 }

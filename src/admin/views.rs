@@ -85,7 +85,7 @@ pub(super) async fn stats(State(admin): Asked) -> Reply {
     let tally = &shared.stats.tally;
     let gateway: Map<_, _> = tally
         .gateway_times()
-        .map(|(answered, counts)| (answered.as_str().to_owned(), times(&counts)))
+        .map(|(answered, counts)| (answered.as_str().to_owned(), spread(&counts)))
         .collect();
     let errors = tally.upstream_errors().into_iter();
     found(&json!({
@@ -109,8 +109,8 @@ pub(super) async fn stats(State(admin): Asked) -> Reply {
         "upstream_errors": errors.collect::<BTreeMap<_, _>>(),
         "refusals": by_name(tally.refusals()),
         "pins": by_name(tally.pins()),
-        "upstream_time": times(&tally.upstream_times()),
-        "wait_time": times(&tally.waits()),
+        "upstream_time": spread(&tally.upstream_times()),
+        "wait_time": spread(&tally.waits()),
         "gateway_time": gateway,
         "alarms": shared.upstreams.alarms().iter().map(ToString::to_string).collect::<Vec<_>>(),
     }))
@@ -184,6 +184,13 @@ fn times(counts: &Counts) -> Value {
         "p95_us": counts.quantile_us(950),
         "p99_us": counts.quantile_us(990),
     })
+}
+
+/// The same with where they lie, from which two looks tell what was between them.
+fn spread(counts: &Counts) -> Value {
+    let mut told = times(counts);
+    told["places"] = counts.places().map(|(bound, count)| json!([bound, count])).collect();
+    told
 }
 
 fn by_name(counts: impl Iterator<Item = (&'static str, u64)>) -> Value {

@@ -116,6 +116,12 @@ impl Counts {
         })
     }
 
+    /// The places that hold any: the largest time of each, and how many.
+    pub fn places(&self) -> impl Iterator<Item = (u64, u64)> {
+        let all = self.counts.iter().enumerate();
+        all.filter(|(_, count)| **count > 0).map(|(place, count)| (bound_us(place), *count))
+    }
+
     /// The time that so large a part of them did not pass, `per_mille` of a thousand; 0 of none.
     #[must_use]
     pub fn quantile_us(&self, per_mille: u64) -> u64 {
@@ -182,5 +188,7 @@ mod tests {
         twice.add(&counts);
         assert_eq!((twice.count(), twice.sum_us), (2_000, 2 * 500_500));
         assert_eq!(twice.quantile_us(500), counts.quantile_us(500));
+        let places: Vec<_> = twice.places().collect();
+        assert_eq!((places[0], places.len()), ((1, 2), place(1_000) + 1));
     }
 }

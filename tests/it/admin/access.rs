@@ -1,5 +1,8 @@
 //! Who may ask: a token, or being on this machine and no web page of elsewhere.
 
+use std::collections::BTreeSet;
+
+use pgsluice::admin::routes::{self, Access};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -7,7 +10,7 @@ use tokio::time::timeout;
 use super::gateway;
 use crate::support::STEP_MAX;
 use crate::support::gateway::run_to_end;
-use crate::support::http::{ask_as, exchange, get, parse};
+use crate::support::http::{ask, ask_as, exchange, get, parse};
 use crate::support::postgres::Postgres;
 
 const TOKEN: &str = "0123456789abcdef-a-token";
@@ -148,26 +151,45 @@ async fn the_page_is_whole_and_asks_for_nothing_of_elsewhere() {
     let port = gateway.admin_port();
     let page = get(port, "/").await;
     assert_eq!((page.status, &*page.headers["content-type"]), (200, "text/html; charset=utf-8"));
-    let parts: Vec<_> = ["src=\"", "href=\""]
-        .iter()
-        .flat_map(|name| page.body.split(name).skip(1).filter_map(|rest| rest.split('"').next()))
-        .collect();
-    assert_eq!(parts, ["/page.js", "/page.svg", "/page.css"]);
-    let kinds = ["text/javascript; charset=utf-8", "image/svg+xml", "text/css; charset=utf-8"];
-    for (part, kind) in parts.into_iter().zip(kinds) {
-        let answer = get(port, part).await;
+    // What the page names, and what that names in turn, is all that is there for it.
+    let mut parts = parts_of(&page.body);
+    let mut at = 0;
+    while let Some(part) = parts.get(at).cloned() {
+        let answer = get(port, &part).await;
+        let kind = match part.rsplit_once('.').map(|(_, kind)| kind) {
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            _ => "image/svg+xml",
+        };
         assert_eq!((answer.status, &*answer.headers["content-type"]), (200, kind), "{part}");
         let own = answer.body.replace("http://www.w3.org/2000/svg", "");
         assert!(!own.contains("://") && !own.contains("innerHTML"), "{part}");
+        parts.extend(
+            parts_of(&answer.body)
+                .into_iter()
+                .filter(|new| !parts.contains(new))
+                .collect::<Vec<_>>(),
+        );
+        at += 1;
     }
+    let offered =
+        routes::all().into_iter().filter(|route| !route.is_described && route.path != "/");
+    let offered: BTreeSet<_> = offered.map(|route| route.path.to_owned()).collect();
+    assert_eq!(parts.into_iter().collect::<BTreeSet<_>>(), offered);
     // Nothing that the policy would not let run.
     for inline in ["<style", " style=", "<script>", " onclick", "javascript:"] {
         assert!(!page.body.contains(inline), "{inline}");
     }
     // The page is for all, what it shows is not.
-    let js = get(port, "/page.js").await.body;
-    for route in ["/stats", "/sessions", "/statements", "/pins", "/refusals", "/cache"] {
-        assert!(js.contains(route), "{route}");
-        assert_eq!(get(port, route).await.status, 401, "{route}");
+    for route in routes::all().iter().filter(|route| route.access == Access::Admins) {
+        let method = route.method.to_uppercase();
+        assert_eq!(ask(port, &method, route.path, &[]).await.status, 401, "{}", route.path);
     }
+}
+
+/// The paths that a part of the page loads.
+fn parts_of(text: &str) -> Vec<String> {
+    let named = |before: &str| text.split(before).skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let named = ["src=\"/", "href=\"/", "from \"/"].iter().flat_map(|before| named(before));
+    named.filter_map(|rest| Some(format!("/{}", rest.split_once('"')?.0))).collect()
 }
