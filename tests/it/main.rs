@@ -12,6 +12,7 @@ mod support;
 mod admin;
 mod architecture;
 mod attack;
+mod browser;
 mod conversation;
 mod demo;
 mod deploy;

@@ -1,0 +1,80 @@
+//! Rules on the page: loaded, reported.
+
+use serde_json::json;
+
+use super::{Seen, text};
+use crate::support::client::Client;
+use crate::support::messages::sqlstate;
+
+#[tokio::test]
+async fn rules_are_loaded_from_the_page_and_decide() {
+    let seen = Seen::start(&[("CACHE_TTL_SECONDS", "0")]).await;
+    let browser = &seen.browser;
+    let mut client = seen.client("ann", "legacy").await;
+    assert_eq!(code(&mut client, "SELECT 1 AS secret").await, None);
+    seen.row("rules-table", &["no rules"]).await;
+
+    browser.click("#editor summary").await;
+    edit(&seen, RULES).await;
+    browser.click("#load").await;
+    let question = seen.answer("yes").await;
+    assert!(question.contains("10 lines added, 0 lines removed"), "{question}");
+    assert!(question.contains("+     - name: no_secrets"), "{question}");
+    outcome(&seen, "Loaded: 2 rules; added: no_secrets, observe_dual").await;
+    assert_eq!(code(&mut client, "SELECT 4 AS secret").await.as_deref(), Some("42501"));
+    assert_eq!(code(&mut client, "SELECT 5 AS dual").await, None);
+    assert_eq!(code(&mut client, "SELECT 6 AS dual").await, None);
+    seen.row("rules-table", &["observe_dual", "dry run", "2\t0\t2"]).await;
+    seen.row("rules-table", &["no_secrets", "enforced", "1\t1\t0"]).await;
+
+    browser.click("#report summary").await;
+    seen.row("report-table", &["observe_dual", "would have", "select ? as dual", "legacy"]).await;
+    browser.run(CATCH_FILE).await;
+    browser.click("#report-csv").await;
+    browser.until("return window.saved !== undefined").await;
+    let saved = text(&browser.run("return window.saved.text()").await);
+    assert!(saved.starts_with("rule,") && saved.contains("\nno_secrets,deny,"), "{saved}");
+}
+
+const RULES: &str = "traffic_control:
+  rules:
+    - name: no_secrets
+      priority: 10
+      match: {query_regex: secret}
+      action: deny
+    - name: observe_dual
+      observe_only: true
+      match: {query_regex: dual}
+      action: deny
+";
+
+/// Keeps the file that the page makes, which a browser without a window does not save.
+const CATCH_FILE: &str = "const made = URL.createObjectURL;\
+     URL.createObjectURL = (blob) => { window.saved = blob; return made.call(URL, blob); };";
+
+async fn edit(seen: &Seen, rules: &str) {
+    // Once those in force are there to be changed.
+    seen.browser.until("return !document.getElementById('rules-text').readOnly").await;
+    let rules = json!(rules);
+    let script = format!(
+        "const text = document.getElementById('rules-text'); text.value = {rules};\
+         text.dispatchEvent(new Event('input'))"
+    );
+    seen.browser.run(&script).await;
+}
+
+/// Waits until the editor says this, with nothing that goes on.
+async fn outcome(seen: &Seen, words: &str) {
+    let words = json!(words);
+    let script = format!(
+        "return document.getElementById('outcome').innerText.startsWith({words}) \
+         && !document.querySelector('button:disabled')"
+    );
+    seen.browser.until(&script).await;
+}
+
+/// The code of the error that a statement ends with.
+async fn code(client: &mut Client, sql: &str) -> Option<String> {
+    let reply = client.query(sql).await;
+    reply.iter().find(|(tag, _)| *tag == b'E').map(|(_, body)| sqlstate(body))
+}
