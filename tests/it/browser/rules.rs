@@ -1,9 +1,10 @@
-//! Rules on the page: loaded, reported.
+//! Rules on the page: checked, simulated, loaded, reported.
 
 use serde_json::json;
 
 use super::{Seen, text};
 use crate::support::client::Client;
+use crate::support::http::get;
 use crate::support::messages::sqlstate;
 
 #[tokio::test]
@@ -34,6 +35,45 @@ async fn rules_are_loaded_from_the_page_and_decide() {
     browser.until("return window.saved !== undefined").await;
     let saved = text(&browser.run("return window.saved.text()").await);
     assert!(saved.starts_with("rule,") && saved.contains("\nno_secrets,deny,"), "{saved}");
+}
+
+#[tokio::test]
+async fn rules_are_checked_and_simulated_on_the_page_before_they_are_loaded() {
+    let seen = Seen::start(&[("CACHE_TTL_SECONDS", "0")]).await;
+    let browser = &seen.browser;
+    let mut client = seen.client("ann", "legacy").await;
+    assert_eq!(code(&mut client, "SELECT 1 AS dual").await, None);
+    assert_eq!(code(&mut client, "SELECT 2 AS secret").await, None);
+
+    browser.click("#editor summary").await;
+    edit(&seen, &RULES.replace("action: deny", "action: deny\n      oops: 1")).await;
+    browser.click("#simulate").await;
+    outcome(&seen, "Not usable").await;
+    let problem = text(&browser.run("return document.querySelector('.problems').innerText").await);
+    assert!(problem.contains("line 7, rule no_secrets: ") && problem.contains("oops"), "{problem}");
+    let marked = "return document.querySelector('#gutter .wrong').textContent.trim()";
+    assert_eq!(browser.run(marked).await, "7");
+    browser.click(".problems button").await;
+    let selected = "const text = document.activeElement;\
+                    return text.value.slice(text.selectionStart, text.selectionEnd)";
+    assert_eq!(browser.run(selected).await, "      oops: 1");
+    edit(&seen, "traffic_control: {rules: oops}").await;
+    browser.click("#load").await;
+    outcome(&seen, "Not usable").await;
+    // The browser says it of the answers; nothing else is wrong.
+    let told = browser.console().await;
+    assert!(told.iter().all(|line| line.contains("400 (Bad Request)")), "{told:?}");
+
+    edit(&seen, RULES).await;
+    browser.click("#simulate").await;
+    outcome(&seen, "The rules are usable. Of 2 statements").await;
+    seen.row("differences", &["denied", "no_secrets", "ann", "legacy", "select ? as secret"]).await;
+    browser.click("#load").await;
+    let question = seen.answer("no").await;
+    assert!(question.contains("Of 2 statements") && question.contains("1 denied"), "{question}");
+    assert_eq!(get(seen.gateway.admin_port(), "/rules").await.json()["rules"], json!([]));
+    assert_eq!(code(&mut client, "SELECT 3 AS secret").await, None);
+    assert_eq!(browser.console().await, [""; 0]);
 }
 
 const RULES: &str = "traffic_control:
