@@ -32,9 +32,8 @@ fn main() {
     let new = "traffic_control: {rules: [{name: a, match: {tables: t7}, action: deny}]}";
     if let Ok(new) = RuleSet::compile(new) {
         let (old, segments) = (RuleSet::empty(), day.read(0));
-        harness.case("a day of 144,000 records simulated", || {
-            simulate(&old, &new, &segments, (0, 1))
-        });
+        harness
+            .case("a day of 144,000 records simulated", || simulate(&old, &new, &segments, (0, 1)));
     }
 }
 

@@ -138,16 +138,28 @@ impl Session {
 
     /// The connection cannot be kept: ends what still runs there, and closes it.
     pub(super) async fn give_up_connection(&mut self) {
-        if let Some(lease) = self.link.as_ref().filter(|_| !self.ledger.is_settled())
+        if self.ledger.is_settled() {
+            return self.lose_connection().await;
+        }
+        if let Some(lease) = &self.link
             && let Err(error) = Box::pin(lease.key.deliver()).await
         {
             tracing::warn!(%error, "statement on a connection given up was not cancelled");
         }
-        self.lose_connection().await;
+        let lease = self.part_from_connection().await;
+        tokio::spawn(async move {
+            if let Some(mut lease) = lease {
+                lease.let_end().await;
+            }
+        });
     }
 
     /// The connection broke: closes it and forgets what was on it.
     pub(super) async fn lose_connection(&mut self) {
+        drop(self.part_from_connection().await);
+    }
+
+    async fn part_from_connection(&mut self) -> Option<Lease> {
         self.on_write_in_doubt();
         self.ledger.clear();
         self.portals.clear();
@@ -156,9 +168,11 @@ impl Session {
         self.is_unsynced = false;
         self.tee = None;
         self.control.cancel.clear().await;
-        if self.link.take().is_some() {
+        let lease = self.link.take();
+        if lease.is_some() {
             self.state.on_connection_lost();
         }
+        lease
     }
 
     /// The session ends: leaves the connection in a known state, or closes it.
@@ -181,6 +195,9 @@ impl Session {
                     tracing::warn!(%error, "statement of a client that left was not cancelled");
                 }
                 control.cancel.clear().await;
+                if !lease.let_end().await {
+                    tracing::warn!("statement of a client that left may still run");
+                }
                 return;
             }
             lease.is_tainted |= !control.cancel.clear().await;
@@ -188,6 +205,14 @@ impl Session {
                 lease.release();
             }
         });
+    }
+}
+
+/// Reads from the connection held, if one is; otherwise never.
+pub(super) async fn fill(link: &mut Option<Lease>) -> io::Result<usize> {
+    match link {
+        Some(lease) => lease.fill().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -87,6 +87,7 @@ use self::control::{Control, Leave};
 use self::copying::Copying;
 use self::freshness::Freshness;
 use self::ledger::Ledger;
+use self::link::fill;
 use self::portals::Portals;
 use self::prepared::Prepared;
 use self::relay::until;
@@ -144,6 +145,7 @@ pub struct Session {
     copying: Option<Copying>,
     /// What rules say of the exchange under way.
     ruled: Option<Box<Ruled>>,
+    /// Which rules may match its statements.
     foreseen: Option<Box<Foreseen>>,
 }
 
@@ -383,14 +385,6 @@ impl Session {
                 tracing::warn!(parent: &self.span, label, sqlstate, %error, "session error");
             }
         }
-    }
-}
-
-/// Reads from the connection held, if one is; otherwise never.
-async fn fill(link: &mut Option<Lease>) -> std::io::Result<usize> {
-    match link {
-        Some(lease) => lease.fill().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -5,10 +5,11 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::access::Access;
 use super::cancel::CancelKey;
@@ -268,6 +269,32 @@ impl Connection {
         }
     }
 
+    /// Waits until the server has let go of a connection that nobody reads any more, on which it
+    /// was told to cancel what runs; returns whether it has within some seconds.
+    ///
+    /// A server ignores a cancel that comes before the statement does, so it is told again.
+    pub async fn let_end(&mut self) -> bool {
+        for pause in CANCEL_AGAIN_AFTER {
+            if timeout(pause, self.until_closed()).await.is_ok() {
+                return true;
+            }
+            if self.key.deliver().await.is_err() {
+                return false;
+            }
+        }
+        timeout(CANCELLED_TIMEOUT, self.until_closed()).await.is_ok()
+    }
+
+    /// Tells the server that nothing more comes, and reads until it closes its end, too.
+    async fn until_closed(&mut self) {
+        // A failure means that it has closed already, which the next read tells.
+        let _ = self.stream.shutdown().await;
+        self.input.clear();
+        while self.fill().await.is_ok_and(|received| received > 0) {
+            self.input.clear();
+        }
+    }
+
     /// Says goodbye and closes.
     pub async fn terminate(mut self) {
         let mut out = BytesMut::new();
@@ -314,6 +341,14 @@ impl Connection {
         Some(())
     }
 }
+
+/// How long a server may take after a cancel before it is told again. The first finds most
+/// statements: one that was sent just before it may have come too early.
+const CANCEL_AGAIN_AFTER: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)];
+
+/// How long it may take after the last.
+const CANCELLED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most room kept for what is to be sent, in bytes.
 const OUT_BYTES_KEPT: usize = 16 << 10;

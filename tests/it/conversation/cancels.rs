@@ -197,6 +197,7 @@ async fn a_cancel_that_hits_what_goes_ahead_of_the_statement_is_told_as_a_cancel
     // The statement behind it must not run outside of its block, or on without a reader.
     drop(world.cancel_request().await);
     upstream.until_end().await;
+    drop(upstream);
     let told = client.until_ready().await;
 
     assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("EZ", "57014".into()));

@@ -126,6 +126,8 @@ async fn settings_that_the_upstream_refuses_fail_the_statement_and_not_the_next_
     assert_eq!(key, world.key());
     assert!(ann.is_silent_for(Duration::from_secs(1)).await);
     drop(cancel);
+    upstream.until_end().await;
+    drop(upstream);
     let told = ann.until_ready().await;
 
     assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("EZ", "22023".into()));
@@ -298,9 +300,34 @@ async fn a_client_that_vanishes_amid_a_result_has_it_cancelled_and_its_connectio
     assert_eq!(world.counts().releases, 0, "not before the cancel has been delivered");
     drop(cancel);
     upstream.until_end().await;
+    drop(upstream);
     assert_eq!(world.until_empty().await, 0);
     let counts = world.counts();
     assert_eq!((counts.acquires, counts.releases, counts.closes), (1, 1, 1));
+}
+
+/// PostgreSQL ignores a cancel that comes before it has read the statement.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_told_to_cancel_too_early_is_told_again_until_it_lets_go() {
+    let mut world = World::start();
+    let mut ann = world.client().await;
+    ann.send(&query("SELECT pg_sleep(60)")).await;
+    let mut upstream = world.upstream().await;
+    let key = world.key();
+    upstream.receive_batch().await;
+
+    drop(ann);
+    for _ in 0..3 {
+        let (cancel, cancelled) = world.cancel_request().await;
+        assert_eq!(cancelled, key);
+        drop(cancel);
+        assert_eq!(world.counts().releases, 0, "its place in the pool is not free yet");
+    }
+    upstream.until_end().await;
+    drop(upstream);
+
+    assert_eq!(world.until_empty().await, 0);
+    assert!(world.is_silent_for(Duration::from_mins(1)).await, "it has let go");
 }
 
 #[tokio::test(start_paused = true)]
