@@ -152,6 +152,9 @@ impl Journal {
 
     /// A statement is over.
     pub fn on_statement(&self, seen: &Sighting<'_>) {
+        if !self.is_on() {
+            return;
+        }
         let statement = seen.statement;
         let (fingerprint, class) = (statement.fingerprint(), statement.class());
         let tags = match has_comment(statement.text()) {
