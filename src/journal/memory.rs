@@ -17,7 +17,7 @@ use super::key::{Key, Sender, Shape, keep_tags, kept};
 use super::segment::Segment;
 use super::shard::{Mark, Seed, Shard};
 use super::weight::Scale;
-use crate::rules::{Need, Needs, Statement, Tag};
+use crate::rules::{Need, Needs, Statement, Tag, tags};
 use crate::telemetry::writer::LineWriter;
 
 /// The journal of recent traffic.
@@ -157,7 +157,7 @@ impl Journal {
         }
         let statement = seen.statement;
         let (fingerprint, class) = (statement.fingerprint(), statement.class());
-        let tags = match has_comment(statement.text()) {
+        let tags = match tags::may_have(statement.text()) {
             false => Tags::default(),
             true if !seen.is_at_hand => Tags { tags: Vec::new(), is_unsure: true },
             true => Tags::of(statement),
@@ -303,10 +303,6 @@ fn shape_of(seen: &Sighting<'_>) -> Shape {
         tables: if is_known { statement.tables().map(Into::into) } else { None },
         is_without_where: is_known && statement.is_write_without_where(),
     }
-}
-
-fn has_comment(text: &[u8]) -> bool {
-    memchr::memmem::find(text, b"/*").is_some()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

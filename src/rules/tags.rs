@@ -25,8 +25,7 @@ pub struct Tag {
 pub fn read(text: &[u8], standard_conforming_strings: bool) -> Vec<Tag> {
     let mut tags = Vec::new();
     // Most texts have no comment at all.
-    let begins_comment = |slash: usize| text.get(slash + 1) == Some(&b'*');
-    if !memchr::memchr_iter(b'/', text).any(begins_comment) {
+    if !may_have(text) {
         return tags;
     }
     let options = LexOptions {
@@ -45,6 +44,13 @@ pub fn read(text: &[u8], standard_conforming_strings: bool) -> Vec<Tag> {
     }
     in_gap(text.get(end..).unwrap_or_default(), &mut tags);
     tags
+}
+
+/// Whether `text` may have tags. Asked for every statement: a search that is made anew for two
+/// bytes costs ten times as much.
+#[must_use]
+pub fn may_have(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'/', text).any(|slash| text.get(slash + 1) == Some(&b'*'))
 }
 
 /// Adds the tags of the comments in `gap`, which has white space and comments alone.

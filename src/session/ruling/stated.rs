@@ -1,7 +1,5 @@
 //! A statement, and who sends it, as rules see them.
 
-use memchr::memmem;
-
 use crate::rules::{Facts, Need, Needs, Statement, Tag, tags};
 use crate::session::runnable::Runnable;
 use crate::session::seen::Who;
@@ -60,7 +58,7 @@ impl Stated {
         let is_of_text = [Need::Text, Need::Normalised, Need::Tags];
         let is_of_tree = [Need::Tables, Need::WithoutWhere];
         // The report may ask for the tags where no rule does.
-        let may_be_tagged = || memmem::find(self.text(), b"/*").is_some();
+        let may_be_tagged = || tags::may_have(self.text());
         let is_needed = |need: &Need| needs.has(*need);
         self.text().len() > INLINE_BYTES_MAX
             && (is_of_text.iter().chain(&is_of_tree).any(is_needed) || may_be_tagged())
