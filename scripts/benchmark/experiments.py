@@ -288,7 +288,7 @@ def operated(world, seconds, rounds):
     """What the operator's surfaces cost: statistics, metrics and twenty rules, and none of them."""
     rows = []
     for mode in ("simple", "prepared"):
-        targets = (world.new_bare(), world.new_operated())
+        targets = (world.new_bare(), world.new_operated(), world.new_operated(limited=True))
         rows += [{"mode": mode, **row} for row in in_turn(
             world, seconds, rounds, f"operated, {mode}", targets, Load(mode, 16))]
         for target in targets:

@@ -162,8 +162,14 @@ impl Candidates {
 
 impl Words {
     fn find(&self, text: &[u8], found: &mut [u64]) {
+        // Words are in lower case: then many are looked for at once where few are.
+        let text = text.to_ascii_lowercase();
+        // Most texts have none of the words, which a search for any of them tells sooner.
+        if !self.search.is_match(&text) {
+            return;
+        }
         let mut seen = [0_u64; WORDS_MAX / 64];
-        for hit in self.search.find_overlapping_iter(text) {
+        for hit in self.search.find_overlapping_iter(&text) {
             let word = hit.pattern().as_usize();
             let Some(bits) = seen.get_mut(word / 64) else { continue };
             if *bits & (1 << (word % 64)) != 0 {
@@ -209,10 +215,7 @@ impl<'c> WordLists<'c> {
         if self.words.is_empty() {
             return None;
         }
-        let search = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .build(&self.words);
+        let search = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&self.words);
         let Ok(search) = search else {
             self.rules.iter().flatten().for_each(|rule| set(always, *rule));
             return None;

@@ -73,6 +73,12 @@ impl Decision {
         Self { verdict, effects: Vec::new(), matched: Vec::new() }
     }
 
+    /// Whether it runs as if there were no rules.
+    #[must_use]
+    pub const fn lets_run(&self) -> bool {
+        matches!(self.verdict, Verdict::Allow { .. }) && self.effects.is_empty()
+    }
+
     /// Where to run it, if a rule says so.
     #[must_use]
     pub fn route(&self) -> Option<Route> {

@@ -10,30 +10,32 @@
 mod current;
 mod explained;
 mod foreseen;
+mod heeded;
 mod limiting;
 mod limits;
 mod report;
+mod shortcut;
 mod stated;
 mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 
 pub use self::current::{Rules, Source};
 pub(super) use self::foreseen::Foreseen;
+pub(super) use self::heeded::Heeded;
 use self::limits::Limits;
 pub(super) use self::limits::Run;
 use self::report::Sighting;
 pub use self::report::{Report, Reported};
+use self::stated::Sender;
 pub(super) use self::stated::Stated;
-use self::stated::{INLINE_BYTES_MAX, Sender};
 use self::waiting::Slot;
 use super::Session;
 use super::control::Control;
-use super::freshness::RouteOverride;
 use super::ledger::Owed;
 use super::shared::Shared;
 use super::state::Block;
@@ -41,8 +43,7 @@ use crate::error::{GatewayError, RuleError};
 use crate::rules::report::label;
 use crate::rules::state::{Came, Witness};
 use crate::rules::{
-    CacheFor, Decision, Effect, Outcome, Presumed, Route, Rule, RuleSet, Statement, TimeOfDay,
-    Verdict,
+    Decision, Effect, Outcome, Presumed, Rule, RuleSet, Statement, TimeOfDay, Verdict,
 };
 use crate::session::runnable::Runnable;
 use crate::sql::analyze::ReadStatement;
@@ -57,7 +58,7 @@ struct Ruling {
     stated: Stated,
     decision: Decision,
     /// Where some rule may come to something: what the report tells of the statement.
-    sighting: Option<Box<Sighting>>,
+    sighting: Option<Sighting>,
     /// When it was decided, in milliseconds since 1970.
     at_ms: u64,
 }
@@ -75,47 +76,6 @@ pub(super) struct Ruled {
     is_block_to_fail: bool,
 }
 
-/// What rules say of where an exchange goes, and of its replies in the cache.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Heeded {
-    route: Option<Route>,
-    cache: Option<CacheFor>,
-}
-
-impl Heeded {
-    /// One of the exchange's statements was decided on.
-    fn add(&mut self, decision: &Decision) {
-        self.route = match (self.route, decision.route()) {
-            // An exchange goes to one place: what must be on the primary decides.
-            (Some(Route::Primary), _) => Some(Route::Primary),
-            (before, None) => before,
-            (_, route) => route,
-        };
-        self.cache = decision.cache().or(self.cache);
-    }
-
-    /// Where the exchange goes.
-    pub(super) fn route(&self) -> Option<RouteOverride> {
-        Some(match self.route? {
-            Route::Primary => RouteOverride::Primary,
-            Route::Replica => RouteOverride::Replica,
-        })
-    }
-
-    /// Whether it is kept from the cache.
-    pub(super) fn is_uncached(&self) -> bool {
-        self.cache == Some(CacheFor::Never)
-    }
-
-    /// How old a stored reply may be, in seconds.
-    pub(super) fn age_max_s(&self) -> Option<u64> {
-        match self.cache? {
-            CacheFor::Seconds(s) => Some(s),
-            CacheFor::Never => None,
-        }
-    }
-}
-
 impl Session {
     /// Decides on the only statement of a simple query.
     ///
@@ -127,16 +87,7 @@ impl Session {
         if has_failed {
             return Ok(());
         }
-        if self.shared.rules.is_active() {
-            let set = self.shared.rules.set();
-            if !self.presumed(&set, read).is_some_and(|presumed| set.is_nothing(&presumed)) {
-                return Box::pin(self.rule_on(vec![Stated::from(read)])).await;
-            }
-        }
-        if self.is_recorded() {
-            self.on_decided(Stated::from(read));
-        }
-        Ok(())
+        self.rule_read(read).await
     }
 
     /// Decides on statements that run together, or not at all.
@@ -148,7 +99,10 @@ impl Session {
         stated: impl IntoIterator<Item = Stated>,
     ) -> Result<(), GatewayError> {
         if self.shared.rules.is_active() {
-            let stated = stated.into_iter().collect();
+            let stated: Vec<_> = stated.into_iter().collect();
+            if let [Stated::Text(Runnable::Read(read))] = stated.as_slice() {
+                return self.rule_read(read).await;
+            }
             return Box::pin(self.rule_on(stated)).await;
         }
         if self.is_recorded() {
@@ -179,6 +133,11 @@ impl Session {
             }
             rulings.push(Some(self.judge(stated).await?));
         }
+        self.obey(rulings).await
+    }
+
+    /// Does what the rules say of statements that run together, or refuses all of them.
+    async fn obey(&mut self, rulings: Vec<Option<Ruling>>) -> Result<(), GatewayError> {
         for ruling in rulings.iter().flatten() {
             self.warn(&ruling.decision);
         }
@@ -231,49 +190,55 @@ impl Session {
         stated: Stated,
         presumed: Option<Presumed>,
     ) -> Result<Ruling, GatewayError> {
-        let application = self.freshness.application();
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let time = TimeOfDay::from_unix_seconds(now.as_secs());
-        let (decision, tag) = if stated.is_laborious(set.needs()) {
-            let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.control));
-            let (own, stated, application) =
-                (Arc::clone(&set), stated.clone(), Arc::clone(&application));
-            let deciding = tokio::task::spawn_blocking(move || {
-                let sender = sender(&shared, &control, &application);
-                decided(&own, None, sender, &stated, time)
-            });
-            // The task ends without a decision only when it panics: then nothing is allowed.
-            deciding.await.map_err(|_| GatewayError::Rule(Box::new(RuleError::Undecided)))?
-        } else {
-            let sender = sender(&self.shared, &self.control, &application);
-            decided(&set, presumed.as_ref(), sender, &stated, time)
-        };
-        let sighting = tag.map(|tag| {
-            Box::new(Sighting {
-                report: Arc::clone(self.shared.rules.report()),
-                user: Arc::clone(&self.control.seen.who.user),
-                application,
-                tag: tag.into(),
-            })
-        });
-        let at_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        Ok(Ruling { set, stated, decision, sighting, at_ms })
-    }
-
-    /// The rules of `set` that may match statements like `read`; `None` where finding that out
-    /// costs more than it saves.
-    fn presumed(&mut self, set: &Arc<RuleSet>, read: &ReadStatement) -> Option<Presumed> {
-        if !set.may_presume() || read.text().len() > INLINE_BYTES_MAX {
-            return None;
+        let now = SystemTime::now();
+        if !stated.is_laborious(set.needs()) {
+            return Ok(self.rule_now(set, stated, presumed.as_ref(), now));
         }
         let application = self.freshness.application();
-        let Self { shared, control, foreseen, .. } = self;
-        let fingerprint = read.shared_fingerprint();
-        let foreseen = foreseen.get_or_insert_default();
-        Some(foreseen.of(set, &application, &fingerprint, || {
-            let stated = Stated::from(read);
-            set.presume(&sender(shared, control, &application).facts(&stated))
-        }))
+        let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&self.control));
+        let (own, own_stated, own_application) =
+            (Arc::clone(&set), stated.clone(), Arc::clone(&application));
+        let deciding = tokio::task::spawn_blocking(move || {
+            let sender = sender(&shared, &control, &own_application);
+            decided(&own, None, sender, &own_stated, now)
+        });
+        // The task ends without a decision only when it panics: then nothing is allowed.
+        let decided = deciding.await;
+        let decided = decided.map_err(|_| GatewayError::Rule(Box::new(RuleError::Undecided)))?;
+        Ok(self.ruling(set, stated, decided, application, now))
+    }
+
+    /// The same for a statement that is short.
+    fn rule_now(
+        &self,
+        set: Arc<RuleSet>,
+        stated: Stated,
+        presumed: Option<&Presumed>,
+        now: SystemTime,
+    ) -> Ruling {
+        let application = self.freshness.application();
+        let sender = sender(&self.shared, &self.control, &application);
+        let decided = decided(&set, presumed, sender, &stated, now);
+        self.ruling(set, stated, decided, application, now)
+    }
+
+    fn ruling(
+        &self,
+        set: Arc<RuleSet>,
+        stated: Stated,
+        (decision, tag): (Decision, Option<String>),
+        application: Arc<str>,
+        now: SystemTime,
+    ) -> Ruling {
+        let sighting = tag.map(|tag| Sighting {
+            report: Arc::clone(self.shared.rules.report()),
+            user: Arc::clone(&self.control.seen.who.user),
+            application,
+            tag,
+        });
+        let at_ms = since_1970(now).as_millis();
+        let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
+        Ruling { set, stated, decision, sighting, at_ms }
     }
 
     /// Tells the client what rules have to say, ahead of the exchange's reply.
@@ -305,7 +270,7 @@ impl Session {
 
     /// What rules say of the exchange as a whole.
     pub(super) fn heeded(&self) -> Heeded {
-        self.ruled.as_ref().map_or(Heeded { route: None, cache: None }, |ruled| ruled.heeded)
+        self.ruled.as_ref().map_or(Heeded::default(), |ruled| ruled.heeded)
     }
 
     /// How old a stored reply may be that is served, as a moment of the gateway's clock.
@@ -335,9 +300,10 @@ fn decided(
     presumed: Option<&Presumed>,
     sender: Sender<'_>,
     stated: &Stated,
-    time: TimeOfDay,
+    now: SystemTime,
 ) -> (Decision, Option<String>) {
     let facts = sender.facts(stated);
+    let time = TimeOfDay::from_unix_seconds(since_1970(now).as_secs());
     let decision = match presumed {
         Some(presumed) => set.decide_among(presumed, &facts, time),
         None => set.decide(&facts, time),
@@ -345,6 +311,10 @@ fn decided(
     let may_come = decision.matched.iter().any(|matched| matched.outcome != Outcome::Counted);
     let tag = may_come.then(|| label(stated.tags()));
     (decision, tag)
+}
+
+fn since_1970(now: SystemTime) -> Duration {
+    now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Witness for Ruling {

@@ -87,7 +87,8 @@ pub(super) struct Sighting {
     pub(super) report: Arc<Report>,
     pub(super) user: Arc<str>,
     pub(super) application: Arc<str>,
-    pub(super) tag: Arc<str>,
+    /// The statement's tags, as the report has them.
+    pub(super) tag: String,
 }
 
 impl Sighting {
@@ -100,7 +101,7 @@ impl Sighting {
             fingerprint: stated.fingerprint(),
             user: Arc::clone(&self.user),
             application: Arc::clone(&self.application),
-            tag: Arc::clone(&self.tag),
+            tag: self.tag.as_str().into(),
         };
         self.report.count(key, || shown(stated.normalised()).into());
     }
