@@ -136,7 +136,7 @@ pub struct Session {
     /// Whether the server had something to say while it prepared.
     is_noticed: bool,
     /// The reply being collected for the cache.
-    tee: Option<Tee>,
+    tee: Option<Box<Tee>>,
     /// What it keeps for those who look at it.
     watch: Watch,
     /// What its reads must reflect.

@@ -277,6 +277,7 @@ impl Session {
         running.shrink_to(RUNNING_KEPT);
         let notes = &mut self.watch.notes;
         (notes.running, notes.done) = (running, 0);
+        notes.decided.shrink_to(RUNNING_KEPT);
         (notes.waited_us, notes.hit_rows) = (0, 0);
     }
 
@@ -316,7 +317,7 @@ fn rows(body: &[u8]) -> u64 {
 const MEASURED_EVERY: u8 = 16;
 
 /// The room for statements that a session keeps.
-const RUNNING_KEPT: usize = 2;
+const RUNNING_KEPT: usize = 1;
 
 #[cfg(test)]
 mod tests {

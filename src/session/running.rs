@@ -19,7 +19,7 @@ impl Session {
         actions: &[Action],
         flight: Option<Flight>,
     ) -> Result<(), GatewayError> {
-        self.tee = flight.map(|flight| Tee::new(flight, &self.shared.cache));
+        self.tee = flight.map(|flight| Box::new(Tee::new(flight, &self.shared.cache)));
         let outcome = self.run(actions).await;
         self.tee = None;
         outcome
