@@ -17,6 +17,7 @@ use super::ledger::{Errand, Ledger, Owed};
 use crate::cache::NO_ARGUMENTS;
 use crate::freshness::losses::Commit;
 use crate::lsn::Lsn;
+use crate::sql::writes::effects::Written;
 use crate::upstream::access::Access;
 use crate::upstream::connection::Connection;
 use crate::upstream::prepared::POSITION_NAME;
@@ -32,8 +33,7 @@ impl Session {
     /// A transaction is over that was asked to write: others can see it from now on.
     pub(super) fn on_transaction_written(&mut self) {
         let Some(written) = self.state.take_written() else { return };
-        self.shared.on_written(&written);
-        self.freshness.on_written(&self.shared);
+        self.tell_others(&written);
         if self.asks_positions() && !self.ledger.asks(Errand::Position) {
             self.ask(Errand::Position);
         }
@@ -42,9 +42,16 @@ impl Session {
     /// A transaction was asked to write, and nobody knows what came of it: others may see it.
     pub(super) fn on_write_in_doubt(&mut self) {
         if let Some(written) = self.state.take_written() {
-            self.shared.on_written(&written);
-            self.freshness.on_written(&self.shared);
+            self.tell_others(&written);
         }
+    }
+
+    fn tell_others(&mut self, written: &Written) {
+        self.shared.on_written(written);
+        if self.state.take_definition() {
+            self.shared.on_defined();
+        }
+        self.freshness.on_written(&self.shared);
     }
 
     /// Behind a transaction: asks what is left, where only the server knows.

@@ -110,6 +110,13 @@ impl Shared {
         }
     }
 
+    /// Something was defined or altered: what the catalogs said before this may not be so.
+    pub fn on_defined(&self) {
+        if let Some(catalog) = &self.catalog {
+            catalog.on_changed();
+        }
+    }
+
     /// What [`Self::check_catalog`] says, as far as the catalog was read by now, and the names that
     /// it would be read again for.
     pub fn look_at_catalog(&self, read: &ReadStatement) -> (Result<(), Refusal>, Vec<String>) {

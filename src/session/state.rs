@@ -47,6 +47,8 @@ pub struct State {
     last_written_by: u64,
     /// Whether code of the database's own is about to run.
     runs_code: bool,
+    /// Whether the transaction was asked to define or alter something.
+    defines: bool,
 }
 
 impl State {
@@ -70,6 +72,7 @@ impl State {
             writing: None,
             last_written_by: 0,
             runs_code: false,
+            defines: false,
         }
     }
 

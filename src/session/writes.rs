@@ -204,6 +204,9 @@ impl Session {
                 self.state.on_code_asked();
             }
         }
+        if matches!(runnable, Runnable::Unproven(unproven) if unproven.class() == Class::Ddl) {
+            self.state.on_definition_asked();
+        }
         if let Some(written) = self.to_be_written(runnable) {
             self.state.on_write_asked(&written, runnable.fingerprint().id());
         }

@@ -5,6 +5,7 @@
 //! leads to is asked anew for each reading, so that a failover is followed.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -74,12 +75,16 @@ pub struct Catalog {
     current: RwLock<Arc<CatalogSnapshot>>,
     /// Held while the catalogs are read, so that one reading serves all who wait for it.
     last: Mutex<Attempt>,
+    /// How often it is known to have changed.
+    changes: AtomicU64,
 }
 
 /// The last reading, begun at `began`.
 struct Attempt {
     began: Instant,
     of: Address,
+    /// [`Catalog::changes`] when it began.
+    changes: u64,
     is_good: bool,
 }
 
@@ -115,7 +120,8 @@ impl Catalog {
         let (began, of) = (Instant::now(), whom());
         let catalog = Arc::new(Self {
             current: RwLock::new(Arc::new(read(&pool, config.load_timeout).await?)),
-            last: Mutex::new(Attempt { began, of, is_good: true }),
+            last: Mutex::new(Attempt { began, of, changes: 0, is_good: true }),
+            changes: AtomicU64::new(0),
             load_timeout: config.load_timeout,
             pool,
             whom,
@@ -130,7 +136,13 @@ impl Catalog {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the catalogs again unless a reading began less than `age` ago.
+    /// Something was defined or altered: readings that began before this are old.
+    pub fn on_changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Reads the catalogs again unless a reading began less than `age` ago, and nothing is known
+    /// to have changed since.
     ///
     /// For a statement that calls a name which nobody knows: the function may be newer than the
     /// snapshot. Callers at the same time share one reading. An alias list (`t(a, b)`) looks like
@@ -144,7 +156,8 @@ impl Catalog {
     ///   name.
     pub async fn refresh_if_older_than(&self, age: Duration) -> Result<(), CatalogError> {
         let mut last = self.last.lock().await;
-        if last.began.elapsed() < age {
+        let changes = self.changes.load(Ordering::Acquire);
+        if last.began.elapsed() < age && last.changes == changes {
             return if last.is_good { Ok(()) } else { Err(CatalogError::FailedJustNow) };
         }
         let (began, of) = (Instant::now(), (self.whom)());
@@ -153,7 +166,7 @@ impl Catalog {
             self.pool.retain(|_, _| false);
         }
         let read = read(&self.pool, self.load_timeout).await;
-        *last = Attempt { began, of, is_good: read.is_ok() };
+        *last = Attempt { began, of, changes, is_good: read.is_ok() };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read?);
         Ok(())
     }

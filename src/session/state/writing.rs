@@ -51,6 +51,17 @@ impl State {
         }
     }
 
+    /// The transaction is asked to define or alter something.
+    pub const fn on_definition_asked(&mut self) {
+        self.defines = true;
+    }
+
+    /// Whether what the last transactions were asked to do has defined anything. Told once.
+    #[must_use]
+    pub const fn take_definition(&mut self) -> bool {
+        std::mem::replace(&mut self.defines, false)
+    }
+
     /// Code of the database's own is about to run: it may leave anything.
     pub const fn on_code_asked(&mut self) {
         self.runs_code = true;

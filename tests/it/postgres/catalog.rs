@@ -138,6 +138,24 @@ async fn a_new_function_is_seen_when_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn what_is_known_to_have_changed_is_read_again_however_young_the_reading() {
+    let server = Postgres::start();
+    let catalog = start(&server, Duration::from_hours(1)).await.unwrap();
+    server.connect().await.batch_execute(NEW_FUNCTION).await.unwrap();
+    let hour = Duration::from_hours(1);
+    catalog.refresh_if_older_than(hour).await.unwrap();
+    assert_eq!(catalog.snapshot().verdict("brand_new"), CatalogVerdict::Harmless, "read too soon");
+
+    catalog.on_changed();
+    catalog.refresh_if_older_than(hour).await.unwrap();
+    let changed = catalog.snapshot();
+    assert_eq!(changed.verdict("brand_new"), CatalogVerdict::Volatile);
+    // Once for a change, and no more.
+    catalog.refresh_if_older_than(hour).await.unwrap();
+    assert!(Arc::ptr_eq(&changed, &catalog.snapshot()));
+}
+
+#[tokio::test]
 async fn a_new_function_is_seen_in_time() {
     let server = Postgres::start();
     let client = server.connect().await;

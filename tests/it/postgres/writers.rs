@@ -93,6 +93,35 @@ async fn readers_beside_writers_still_write_nothing() {
 
 /// Plays each case on a connection of its own and through the gateway, and compares every byte,
 /// and the tables afterwards.
+/// Several in one second, so that the catalogs were read a moment ago for the one before.
+#[tokio::test]
+async fn a_function_that_a_writer_made_just_now_may_write() {
+    let primary = with_tables().await;
+    let replica = primary.replica();
+    let replicas = format!("127.0.0.1:{}", replica.port());
+    let user = primary.as_superuser().user;
+    let settings =
+        [("READ_WRITE_USERS", user), ("REPLICAS", &replicas), ("LSN_WAIT_MAX_MS", "5000")];
+    let gateway = gateway(&primary, &settings);
+    let mut writer = Client::login(gateway.login(primary.as_superuser())).await;
+
+    let make = |name: &str| {
+        format!(
+            "CREATE FUNCTION {name}() RETURNS text VOLATILE LANGUAGE sql AS $$ INSERT INTO u VALUES (1, '{name}') RETURNING b $$"
+        )
+    };
+    for name in ["one", "two", "three"] {
+        assert_eq!(tags(&writer.query(&make(name)).await), "CZ");
+        let reply = writer.query(&format!("SELECT {name}()")).await;
+        assert_eq!(tags(&reply), "TDCZ", "{name}");
+    }
+    // Made in a transaction, it is there for others once that has committed.
+    assert_eq!(tags(&writer.query(&format!("BEGIN; {}", make("four"))).await), "CCZ");
+    assert_eq!(tags(&writer.query("SELECT a FROM unnest('{1}'::int[]) four(a)").await), "TDCZ");
+    assert_eq!(tags(&writer.query("COMMIT").await), "CZ");
+    assert_eq!(tags(&writer.query("SELECT four()").await), "TDCZ");
+}
+
 async fn compare(cases: Vec<Case>) {
     let postgres = with_tables().await;
     let admin = postgres.connect().await;
