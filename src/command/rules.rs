@@ -52,6 +52,10 @@ pub fn run(asked: &Simulate) -> ExitCode {
         (Err(bad), _) | (_, Err(bad)) => return bad,
     };
     let told = match read_journal(&asked.journal) {
+        // Some other file, most likely: it says nothing about any rules.
+        Ok(reader) if reader.unread > 0 && reader.read == 0 => {
+            return bad_input(&format!("{}: no line is a journal's", asked.journal.display()));
+        }
         Ok(reader) => of(&old, &new, reader, asked.since),
         Err(error) => return bad_input(&format!("{}: {error}", asked.journal.display())),
     };

@@ -122,7 +122,9 @@ pub struct Reader {
     shapes: HashMap<(u64, Class, bool), Arc<Shape>>,
     /// Statements that are missing.
     pub dropped: u64,
-    /// Lines that could not be read.
+    /// Lines that could be read.
+    pub read: u64,
+    /// Lines that could not.
     pub unread: u64,
 }
 
@@ -130,8 +132,9 @@ impl Reader {
     /// Reads a line. Records of before minute `from` are left out.
     pub fn read(&mut self, line: &[u8], from: u64) {
         let read = serde_json::from_slice(line).ok();
-        if read.and_then(|line: Value| self.take(&line, from)).is_none() {
-            self.unread += 1;
+        match read.and_then(|line: Value| self.take(&line, from)) {
+            Some(()) => self.read += 1,
+            None => self.unread += 1,
         }
     }
 

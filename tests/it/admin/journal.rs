@@ -223,6 +223,7 @@ async fn a_file_says_the_same_to_the_command_line_and_its_exit_code_is_for_progr
     let broken = folder.write("broken.yaml", "traffic_control:\n  rulez: []\n");
     for (arguments, code) in [
         (["rules", "simulate", "--journal", "/nonexistent", "--rules", &new], 2),
+        (["rules", "simulate", "--journal", &new, "--rules", &new], 2),
         (["rules", "simulate", "--journal", &journal, "--rules", &broken], 2),
         (["rules", "simulate", "--journal", &journal, "--rules", "/nonexistent"], 2),
         (["rules", "simulate", "--journal", &journal, "--since", "1h"], 64),
