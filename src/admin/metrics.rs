@@ -136,6 +136,11 @@ fn outcomes(shared: &Shared, out: &mut Exposition) {
     for (error, count) in tally.errors() {
         metric.sample(&[("error", error)], count);
     }
+    let help = "The same errors by who has to do something about them.";
+    let mut metric = out.metric("pgsluice_faults_total", Counter, help);
+    for (fault, count) in tally.faults() {
+        metric.sample(&[("fault", fault)], count);
+    }
     let help =
         "Errors that upstreams answered statements with, by code; a code is there once it came.";
     let mut metric = out.metric("pgsluice_upstream_errors_total", Counter, help);

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use super::pins::PinReason;
 use super::seen::Seen;
-use crate::error::GatewayError;
+use crate::error::{Fault, GatewayError};
 use crate::telemetry::histogram::{Counts, Histogram};
 
 /// What sessions count together.
@@ -17,6 +17,7 @@ use crate::telemetry::histogram::{Counts, Histogram};
 pub struct Tally {
     refusals: Counters<{ REFUSALS.len() }>,
     errors: Counters<{ ERRORS.len() }>,
+    faults: Counters<{ FAULTS.len() }>,
     pins: Counters<{ PinReason::ALL.len() }>,
     times: Box<[Times]>,
     /// How long sessions waited for a connection that none had for them at once.
@@ -81,6 +82,7 @@ impl Default for Tally {
         Self {
             refusals: Counters::default(),
             errors: Counters::default(),
+            faults: Counters::default(),
             pins: Counters::default(),
             times: (0..TIMES).map(|_| Times::default()).collect(),
             waits: Histogram::default(),
@@ -94,6 +96,8 @@ impl Tally {
     /// A session's statement or the session itself came to an error of the gateway's.
     pub(super) fn on_error(&self, error: &GatewayError, seen: &Seen) {
         self.errors.add(ERRORS.iter().position(|label| *label == error.label()));
+        let fault = error.profile().fault;
+        self.faults.add(FAULTS.iter().position(|(known, _)| *known == fault));
         let GatewayError::Refused(refusal) = error else { return };
         let label = refusal.label();
         self.refusals.add(REFUSALS.iter().position(|known| *known == label));
@@ -157,6 +161,11 @@ impl Tally {
     /// Errors by label.
     pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
         ERRORS.into_iter().zip(self.errors.all())
+    }
+
+    /// The same errors by who has to do something about them.
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        FAULTS.into_iter().map(|(_, label)| label).zip(self.faults.all())
     }
 
     /// Pins that began, by reason.
@@ -266,6 +275,10 @@ pub const REFUSALS: [&str; 14] = [
     "too_tangled",
 ];
 
+/// Whose errors there are, and the labels of these.
+pub const FAULTS: [(Fault, &str); 3] =
+    [(Fault::Client, "client"), (Fault::Gateway, "gateway"), (Fault::Upstream, "upstream")];
+
 /// The labels of the gateway's errors; a test compares them with those of [`GatewayError`].
 pub const ERRORS: [&str; 40] = [
     "refused",
@@ -326,7 +339,10 @@ mod tests {
         }
         let syntax = SyntaxError::new("syntax error", b"selec hunter2", 6, b"hunter2");
         tally.on_error(&GatewayError::Refused(Refusal::Syntax(syntax)), &seen);
-        tally.on_error(&GatewayError::IdleTimeout, &seen);
+        for error in [GatewayError::IdleTimeout, GatewayError::UpstreamLost, GatewayError::Draining]
+        {
+            tally.on_error(&error, &seen);
+        }
 
         let recent = tally.recent_refusals();
         assert_eq!((recent.len(), recent[0].reason, recent[1].reason), (100, "syntax", "write"));
@@ -337,6 +353,8 @@ mod tests {
         assert_eq!(count(Box::new(tally.refusals()), "write"), Some(105));
         assert_eq!(count(Box::new(tally.errors()), "refused"), Some(106));
         assert_eq!(count(Box::new(tally.errors()), "idle_timeout"), Some(1));
+        let faults: Vec<_> = tally.faults().collect();
+        assert_eq!(faults, [("client", 107), ("gateway", 1), ("upstream", 1)]);
     }
 
     #[test]
