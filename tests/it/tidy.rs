@@ -81,6 +81,17 @@ fn imports_come_in_order() {
 }
 
 #[test]
+fn tables_in_the_docs_are_whole() {
+    let mut wrong = Vec::new();
+    for file in our_markdown() {
+        let text = source(&file);
+        let found = headless_tables(&text);
+        wrong.extend(found.into_iter().map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(wrong.is_empty(), "a blank line in front of {wrong:#?}");
+}
+
+#[test]
 fn links_in_the_docs_resolve() {
     let mut wrong = Vec::new();
     for file in our_markdown() {
@@ -123,6 +134,9 @@ fn the_checks_find_what_they_look_for() {
         .filter(|link| !resolves(link, Path::new("tests/it"), text))
         .collect();
     assert_eq!(broken, ["none.rs", "#no", "../it/main.rs#x"]);
+
+    let tables = "| A | B |\n| --- | --- |\n| 1 | 2 |\n\n| 3 | 4 |\n| 5 | 6 |\n";
+    assert_eq!(headless_tables(tables), ["| 3 | 4 |"]);
 
     let code = "Self::A => \"a_b\",\nSelf::B { .. } => \"c\",\nSelf::A => \"A message.\",\n\
         other(\"d\") // => \"e\"";
@@ -182,6 +196,22 @@ fn resolves(link: &str, folder: &Path, text: &str) -> bool {
         return anchor.is_none_or(|anchor| anchors(text).contains(anchor));
     }
     target.exists() && anchor.is_none_or(|anchor| anchors(&source(&target)).contains(anchor))
+}
+
+/// The first lines of tables without a line of dashes below it: they show as plain text.
+fn headless_tables(text: &str) -> Vec<&str> {
+    let is_row = |line: &str| line.starts_with('|');
+    let mut before = "";
+    let mut found = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let has_rule = lines.peek().is_some_and(|next| next.starts_with("| ---"));
+        if is_row(line) && !is_row(before) && !has_rule {
+            found.push(line);
+        }
+        before = line;
+    }
+    found
 }
 
 /// The anchors of a page's headings: lower case, blanks to hyphens, without punctuation.
