@@ -85,8 +85,14 @@ const OWN_PREFIXES: [&str; 10] = [
 ];
 
 /// Prefixes that other programs use as well.
-const COMMON_PREFIXES: [&str; 10] = [
+const COMMON_PREFIXES: [&str; 16] = [
     "PROBE_",
+    "LSN_",
+    "FAILOVER_",
+    "READ_WRITE_",
+    "FRESHNESS_",
+    "RULE_",
+    "JOURNAL_",
     "ADMIN_",
     "AUTH_",
     "CACHE_",
@@ -122,6 +128,12 @@ mod tests {
             ("WORKER_THREAD", "WORKER_THREADS"),
             ("RULES_FILES", "RULES_FILE"),
             ("RULES_PATH", "RULES_FILE"),
+            ("RULE_FILE", "RULES_FILE"),
+            ("READ_WRITE_USER", "READ_WRITE_USERS"),
+            ("FRESHNESS_SCOPES", "FRESHNESS_SCOPE"),
+            ("LSN_WAIT_MAX", "LSN_WAIT_MAX_MS"),
+            ("FAILOVER_WAIT_MAX_SECONDS", "FAILOVER_WAIT_MAX_MS"),
+            ("JOURNAL_FILES", "JOURNAL_FILE"),
         ];
         for (typo, meant) in cases {
             assert_eq!(nearest(typo, "x"), Some(meant), "{typo}");
@@ -139,6 +151,7 @@ mod tests {
             ("LOG_LEVEL", "info"),
             // systemd tells its services where their output goes.
             ("JOURNAL_STREAM", "8:1234"),
+            ("RULE_ENGINE", "x"),
             ("LOG_FILE", "x"),
             ("AUTH_TOKEN", "x"),
             ("AUTH_SECRET", "x"),
