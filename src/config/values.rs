@@ -169,8 +169,11 @@ pub(super) fn listen(text: &str, port: u16) -> Result<Option<Place>, String> {
         return Ok(None);
     }
     match place(text, port, 0) {
-        Ok((host, port)) => Ok(Some(Place { host, port })),
-        Err(_) => Err("expected host:port, or off".to_owned()),
+        // The resolver takes a number alone for an IPv4 address; whoever writes one means a port.
+        Ok((host, port)) if !host.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(Some(Place { host, port }))
+        }
+        _ => Err("expected host:port, or off".to_owned()),
     }
 }
 

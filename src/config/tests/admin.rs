@@ -31,4 +31,7 @@ fn the_admin_interface_beyond_loopback_needs_a_token() {
     ] {
         assert_eq!(complaints(&[(name, value)]).len(), 1, "{name}={value}");
     }
+    // A port alone is no address, with a token either.
+    let complaints = complaints(&[("ADMIN_LISTEN", "9433"), token]);
+    assert!(complaints.len() == 1 && complaints[0].contains("host:port"), "{complaints:?}");
 }
