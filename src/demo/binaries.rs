@@ -87,5 +87,7 @@ mod tests {
 
         assert!(error.to_string().contains("looked in /nonexistent/bin)"), "{error}");
         assert!(error.to_string().contains("PG_BINDIR"), "{error}");
+        let error = ClusterError::NoServer { searched: Vec::new() };
+        assert!(error.to_string().contains("server found: install"), "{error}");
     }
 }

@@ -53,11 +53,12 @@ impl fmt::Display for ClusterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoServer { searched } => {
-                write!(f, "no PostgreSQL server found (looked in")?;
-                for folder in searched {
-                    write!(f, " {}", folder.display())?;
+                f.write_str("no PostgreSQL server found")?;
+                if !searched.is_empty() {
+                    let folders: Vec<_> = searched.iter().map(|it| it.to_string_lossy()).collect();
+                    write!(f, " (looked in {})", folders.join(", "))?;
                 }
-                write!(f, "): install the package postgresql, or set PG_BINDIR to its bin folder")
+                f.write_str(": install the package postgresql, or set PG_BINDIR to its bin folder")
             }
             Self::NoAccount => {
                 write!(
