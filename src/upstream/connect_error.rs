@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use rustls::{CertificateError, Error, OtherError};
+
 /// Why no connection could be made.
 #[derive(Debug)]
 pub enum ConnectError {
@@ -42,6 +44,10 @@ impl fmt::Display for ConnectError {
             Self::Unreachable(error) => write!(f, "cannot reach it: {error}"),
             Self::TimedOut(limit) => write!(f, "no answer within {} ms", limit.as_millis()),
             Self::NoTls => f.write_str("it offers no TLS, which UPSTREAM_SSLMODE demands"),
+            Self::Tls(error) if is_of_an_authority(error) => f.write_str(
+                "TLS failed: its certificate is an authority's (CA:TRUE), which no server's may \
+                 be; make one with basicConstraints=CA:FALSE",
+            ),
             Self::Tls(error) => write!(f, "TLS failed: {error}"),
             Self::Lost(error) => write!(f, "it broke off: {error}"),
             Self::Refused { sqlstate, message } => {
@@ -61,3 +67,13 @@ impl fmt::Display for ConnectError {
 }
 
 impl std::error::Error for ConnectError {}
+
+/// Whether the certificate is one that `openssl req -x509` makes when nothing else is said, as in
+/// PostgreSQL's manual. The library has no variant for this, and shows its inner name.
+fn is_of_an_authority(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let Some(Error::InvalidCertificate(CertificateError::Other(OtherError(why)))) = inner else {
+        return false;
+    };
+    why.to_string() == "CaUsedAsEndEntity"
+}

@@ -59,6 +59,15 @@ impl Certificate {
         Self { certificate_pem: made.cert.pem(), key_pem: made.signing_key.serialize_pem() }
     }
 
+    /// The same, but as one that others could be signed by.
+    pub(crate) fn of_an_authority() -> Self {
+        let mut made = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        made.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = made.self_signed(&key).expect("a certificate");
+        Self { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() }
+    }
+
     /// What a client needs that trusts this certificate and no other.
     pub(crate) fn trusted(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
