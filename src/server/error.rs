@@ -26,6 +26,8 @@ pub enum ServeError {
     Identity(String),
     /// The listening address cannot be taken.
     Listen {
+        /// The settings that it is from.
+        settings: &'static str,
         /// The address.
         address: String,
         /// Why.
@@ -35,7 +37,8 @@ pub enum ServeError {
 
 impl From<ListenError> for ServeError {
     fn from(error: ListenError) -> Self {
-        Self::Listen { address: error.address, error: error.error }
+        let ListenError { address, error } = error;
+        Self::Listen { settings: "ADMIN_LISTEN", address, error }
     }
 }
 
@@ -46,7 +49,9 @@ impl fmt::Display for ServeError {
             Self::Upstream { address, error } => write!(f, "upstream {address}: {error}"),
             Self::Catalog(error) => write!(f, "upstream catalogs: {error}"),
             Self::Identity(error) => f.write_str(error),
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Listen { settings, address, error } => {
+                write!(f, "cannot listen on {address} ({settings}): {error}")
+            }
         }
     }
 }

@@ -151,7 +151,11 @@ async fn start(settings: &Settings) -> Result<(Gateway, TcpListener), ServeError
     try_upstreams(&shared).await?;
     shared.catalog = Some(read_catalog(settings, &shared).await?);
     let (host, port) = (settings.server.listen_host.as_str(), settings.server.listen_port);
-    let failed = |error| ServeError::Listen { address: format!("{host}:{port}"), error };
+    let failed = |error| ServeError::Listen {
+        settings: "LISTEN_HOST, LISTEN_PORT",
+        address: format!("{host}:{port}"),
+        error,
+    };
     let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     info!(address = %bound, "listening");

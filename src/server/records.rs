@@ -19,7 +19,9 @@ use crate::telemetry::writer::{LineWriter, Place};
 /// When it cannot be opened.
 pub(super) fn open(config: &SessionConfig, shared: &mut Shared) -> Result<(), ServeError> {
     let failed = |name: &'static str| {
-        move |error: io::Error| ServeError::Identity(format!("{name}: {error}"))
+        move |error: io::Error| {
+            ServeError::Identity(format!("{name}: the file cannot be written to: {error}"))
+        }
     };
     if let Some(path) = config.journal_file.clone() {
         info!(file = %path.display(), "journal");

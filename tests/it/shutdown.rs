@@ -1,5 +1,6 @@
 //! Starting, reloading and stopping, as an operator sees it: signals, exit codes, lines.
 
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use pgsluice::demo::settings::Tls;
@@ -181,13 +182,19 @@ async fn the_certificate_is_read_again_on_a_hang_up_and_old_sessions_go_on() {
 
 /// The one line that says why it did not start, and that it did not.
 fn assert_refuses_to_start(arguments: &[&str], settings: &[(&str, &str)], words: &str) {
+    let output = assert_ends_with_one_line(arguments, settings, words);
+    assert!(!output.contains("listening"), "{output}");
+    assert!(!output.contains("a wrong password of tests"), "the password is shown: {output}");
+}
+
+/// The one line that says why it ended.
+fn assert_ends_with_one_line(arguments: &[&str], settings: &[(&str, &str)], words: &str) -> String {
     let (status, output) = run_to_end(arguments, settings);
     let complaints: Vec<_> = output.lines().filter(|line| line.starts_with("pgsluice: ")).collect();
     assert_eq!(complaints.len(), 1, "{output}");
     assert!(complaints[0].contains(words), "no {words:?} in {}", complaints[0]);
     assert!(status.code().is_some_and(|code| code != 0), "{status}");
-    assert!(!output.contains("listening"), "{output}");
-    assert!(!output.contains("a wrong password of tests"), "the password is shown: {output}");
+    output
 }
 
 #[tokio::test]
@@ -211,24 +218,57 @@ async fn what_keeps_it_from_starting_is_one_clear_line() {
         ("LISTEN_HOST", "127.0.0.1"),
         ("LISTEN_PORT", "0"),
     ];
-    let cases: [(&[(&str, &str)], &str); 6] = [
+    let cases: [(&[(&str, &str)], &str); 5] = [
         (&[("UPSTREAM_PASSWORD", "a wrong password of tests")], "password authentication failed"),
         (&[("UPSTREAM_PORT", &free)], "cannot reach it"),
         (&[("UPSTREAM_HOST", "no-such-host.invalid")], "cannot reach it"),
         (&[("UPSTREAM_DATABASE", "nowhere")], "does not exist"),
         (&[("UPSTREAM_SSLMODE", "verify-full"), ("UPSTREAM_SSLROOTCERT", &other)], "TLS failed"),
-        (&[("LISTEN_PORT", &port)], "cannot listen on"),
     ];
     for (settings, words) in cases {
         let settings = [&own, settings].concat();
         assert_refuses_to_start(&[], &settings, words);
-        if words != "cannot listen on" {
-            assert_refuses_to_start(&["check"], &settings, words);
-        }
+        assert_refuses_to_start(&["check"], &settings, words);
+    }
+    // What only shows when it is done, as `check` takes no port and makes no file.
+    let taken = format!("127.0.0.1:{port}");
+    let nowhere = folder.path("nowhere.json");
+    symlink(folder.path("no/such/folder"), &nowhere).unwrap();
+    let cases = [
+        ("LISTEN_PORT", port.as_str(), format!("listen on {taken} (LISTEN_HOST, LISTEN_PORT): ")),
+        ("ADMIN_LISTEN", &taken, format!("listen on {taken} (ADMIN_LISTEN): ")),
+        ("JOURNAL_FILE", &nowhere, "JOURNAL_FILE: the file cannot be written to: ".to_owned()),
+        ("QUERY_LOG", &nowhere, "QUERY_LOG: the file cannot be written to: ".to_owned()),
+    ];
+    for (name, value, words) in cases {
+        assert_ends_with_one_line(&[], &[&own[..], &[(name, value)]].concat(), &words);
     }
     let (status, output) = run_to_end(&["check"], &own);
     assert!(status.success(), "{output}");
     assert!(!output.contains("listening"), "{output}");
+}
+
+#[test]
+fn an_authoritys_certificate_is_refused_with_what_to_do() {
+    let Certificate { certificate_pem, key_pem } = Certificate::of_an_authority();
+    let folder = Folder::new();
+    let root = folder.write("root.crt", &certificate_pem);
+    let postgres = Postgres::start_with(|config| {
+        config.tls = Some(Tls { certificate_pem, key_pem });
+    });
+    let login = postgres.as_superuser();
+    let settings = [
+        ("UPSTREAM_HOST", "localhost"),
+        ("UPSTREAM_PORT", &login.port.to_string()),
+        ("UPSTREAM_USER", login.user),
+        ("UPSTREAM_PASSWORD", login.password),
+        ("UPSTREAM_DATABASE", login.database),
+        ("UPSTREAM_SSLMODE", "verify-ca"),
+        ("UPSTREAM_SSLROOTCERT", root.as_str()),
+        ("AUTH_USERS", "ann:secret"),
+    ];
+
+    assert_refuses_to_start(&["check"], &settings, "make one with basicConstraints=CA:FALSE");
 }
 
 #[tokio::test]
