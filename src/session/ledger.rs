@@ -127,8 +127,10 @@ pub struct Ledger {
     /// The client was told an error that the upstream knows nothing of: what comes up to the end
     /// of the exchange is not told.
     is_muted: bool,
-    /// How many statements have been asked for since nothing was owed.
+    /// How many statements have been asked for since nothing was owed, and how many of those are
+    /// over.
     asked: usize,
+    over: usize,
 }
 
 impl Ledger {
@@ -172,14 +174,13 @@ impl Ledger {
     /// The number of the statement that runs, or is about to.
     #[must_use]
     pub fn running(&self) -> Option<usize> {
-        let owed = self.owed.iter().filter(|owed| owed.is_statement()).count();
-        (owed > 0).then(|| self.asked.saturating_sub(owed))
+        (self.over < self.asked).then_some(self.over)
     }
 
     /// Owes one more reply.
     pub fn owe(&mut self, owed: Owed) {
         if self.owed.is_empty() {
-            self.asked = 0;
+            (self.asked, self.over) = (0, 0);
         }
         self.asked += usize::from(owed.is_statement());
         self.owed.push_back(owed);
@@ -187,9 +188,7 @@ impl Ledger {
 
     /// Forgets everything, for a connection that is given up.
     pub fn clear(&mut self) {
-        self.owed.clear();
-        self.shift = 0;
-        self.is_muted = false;
+        *self = Self::default();
     }
 
     /// Tells what the gateway itself owes, as far as it is its turn, and which changes of names
@@ -252,7 +251,7 @@ impl Ledger {
             }
             (Owed::Query(_), b'T') | (Owed::Text, b'T' | b'C' | b'I') => Step::Amid(true),
             (Owed::Text, b'Z') => {
-                self.owed.pop_front();
+                self.take_front();
                 self.ends(true)
             }
             (Owed::Call, b'V') => self.ends(true),
@@ -273,7 +272,13 @@ impl Ledger {
     }
 
     fn ends(&mut self, is_relayed: bool) -> Step {
-        self.owed.pop_front().map_or(Step::OutOfStep, |owed| Step::Ends(is_relayed, owed))
+        self.take_front().map_or(Step::OutOfStep, |owed| Step::Ends(is_relayed, owed))
+    }
+
+    fn take_front(&mut self) -> Option<Owed> {
+        let owed = self.owed.pop_front()?;
+        self.over += usize::from(owed.is_statement());
+        Some(owed)
     }
 
     fn poisoned(&mut self) -> Step {
@@ -284,117 +289,11 @@ impl Ledger {
     /// Voids all entries before the next `Sync`.
     fn skip_to_sync(&mut self) -> Vec<Owed> {
         let end = self.owed.iter().position(|owed| matches!(owed, Owed::Sync));
-        self.owed.drain(..end.unwrap_or(self.owed.len())).collect()
+        let void: Vec<_> = self.owed.drain(..end.unwrap_or(self.owed.len())).collect();
+        self.over += void.iter().filter(|owed| owed.is_statement()).count();
+        void
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ledger(owed: Vec<Owed>) -> Ledger {
-        Ledger { owed: owed.into(), ..Ledger::default() }
-    }
-
-    /// What the client is told of `replies`: their tags, and invented bytes as they are.
-    fn told(ledger: &mut Ledger, replies: &[u8]) -> String {
-        let mut told = BytesMut::new();
-        ledger.pay(&mut told, |_| {});
-        for tag in replies {
-            match ledger.on_reply(*tag) {
-                Step::Amid(true) | Step::Ends(true, _) | Step::Fails(..) => {
-                    told.extend_from_slice(&[*tag]);
-                }
-                Step::Amid(false) | Step::Ends(false, _) | Step::ErrandFailed(_) => {}
-                Step::Poisoned(bytes, _) => told.extend_from_slice(&bytes),
-                Step::OutOfStep => told.extend_from_slice(b"!"),
-            }
-            ledger.pay(&mut told, |_| {});
-        }
-        String::from_utf8(told.to_vec()).unwrap()
-    }
-
-    #[test]
-    fn invented_replies_keep_their_place() {
-        let mut ledger = ledger(vec![
-            Owed::Invent(Bytes::from_static(b"<1>")),
-            Owed::Bind(Pass::Relay, Bytes::new()),
-            Owed::Execute(None),
-            Owed::Invent(Bytes::from_static(b"<3>")),
-            Owed::Sync,
-        ]);
-        assert_eq!(told(&mut ledger, b"2DDCZ"), "<1>2DDC<3>Z");
-        assert!(ledger.is_settled());
-    }
-
-    #[test]
-    fn the_gateways_own_errands_are_swallowed_whole() {
-        let mut ledger = ledger(vec![
-            Owed::Errand(Errand::Settings),
-            Owed::Errand(Errand::Begin),
-            Owed::Parse(Pass::Swallow, None),
-            Owed::Bind(Pass::Swallow, Bytes::new()),
-            Owed::DescribePortal(Pass::Rows),
-            Owed::Execute(None),
-            Owed::Sync,
-        ]);
-        assert_eq!(told(&mut ledger, b"TDCCZCZ12nCZ"), "CZ");
-        assert!(ledger.is_settled());
-    }
-
-    #[test]
-    fn a_query_is_told_whole_and_its_error_too() {
-        let mut ledger = ledger(vec![Owed::Errand(Errand::Begin), Owed::Query(None), Owed::Sync]);
-        assert_eq!(told(&mut ledger, b"CZTDDCZ"), "TDDCZ");
-        let mut ledger = self::ledger(vec![Owed::Query(None), Owed::Sync]);
-        assert_eq!(told(&mut ledger, b"TDEZ"), "TDEZ");
-        assert!(ledger.is_settled());
-    }
-
-    #[test]
-    fn an_error_voids_what_comes_before_the_sync_and_nothing_behind_it() {
-        let mut ledger = ledger(vec![
-            Owed::Parse(Pass::Relay, Some(1)),
-            Owed::Bind(Pass::Relay, Bytes::new()),
-            Owed::Invent(Bytes::from_static(b"<void>")),
-            Owed::Sync,
-            Owed::Parse(Pass::Relay, Some(2)),
-            Owed::Sync,
-        ]);
-        assert_eq!(told(&mut ledger, b"EZ1Z"), "EZ1Z");
-        assert!(ledger.is_settled());
-    }
-
-    #[test]
-    fn a_poison_is_told_in_the_gateways_words() {
-        let mut ledger = ledger(vec![
-            Owed::Bind(Pass::Relay, Bytes::new()),
-            Owed::Poison(Bytes::from_static(b"<refused>")),
-            Owed::Execute(None),
-            Owed::Sync,
-        ]);
-        assert_eq!(told(&mut ledger, b"2EZ"), "2<refused>Z");
-    }
-
-    #[test]
-    fn what_the_client_was_told_is_an_error_is_told_no_further() {
-        let mut ledger = ledger(vec![
-            Owed::Execute(None),
-            Owed::Invent(Bytes::from_static(b"<void>")),
-            Owed::Sync,
-            Owed::Bind(Pass::Relay, Bytes::new()),
-            Owed::Sync,
-        ]);
-        assert_eq!(ledger.on_contradicted().len(), 2);
-        assert_eq!(told(&mut ledger, b"DDCE"), "");
-        assert_eq!(told(&mut ledger, b"Z2Z"), "Z2Z");
-    }
-
-    #[test]
-    fn replies_that_nobody_asked_for_are_out_of_step() {
-        assert_eq!(told(&mut ledger(vec![]), b"C"), "!");
-        assert_eq!(told(&mut ledger(vec![Owed::Bind(Pass::Relay, Bytes::new())]), b"1"), "!");
-        assert_eq!(told(&mut ledger(vec![Owed::Sync]), b"D"), "!");
-        assert_eq!(told(&mut ledger(vec![Owed::Poison(Bytes::new())]), b"1"), "!");
-    }
-}
+mod tests;

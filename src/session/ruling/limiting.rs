@@ -27,6 +27,9 @@ impl Session {
         let statements = before.iter().map(Action::statements).sum::<usize>();
         let number = self.ledger.next_number() + statements;
         let Some(Ruled { limits, waiting, .. }) = self.ruled.as_deref_mut() else { return };
+        if statements == 0 {
+            limits.on_more(self.ledger.running());
+        }
         if let Some(Some(ruling)) = waiting.pop_front() {
             limits.add(number, &ruling);
         }
@@ -37,6 +40,7 @@ impl Session {
     pub(in crate::session) fn limit_script(&mut self, statements: usize, is_readable: bool) {
         let number = self.ledger.next_number();
         let Some(Ruled { limits, waiting, .. }) = self.ruled.as_deref_mut() else { return };
+        limits.on_more(self.ledger.running());
         for at in 0..statements {
             if let Some(Some(ruling)) = waiting.pop_front() {
                 limits.add(number + if is_readable { at } else { 0 }, &ruling);

@@ -1,5 +1,6 @@
 //! What a statement may take of time, rows and bytes while it runs.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::wire::frame::{self, HEADER_BYTES};
 /// The limits of the exchange under way.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
-    all: Vec<Limit>,
+    /// In the order of their statements.
+    all: VecDeque<Limit>,
     /// The statement that runs, and since when.
     running: Option<(usize, Instant)>,
     /// The statement that was cut off, and what its client is told.
@@ -48,7 +50,7 @@ pub(in crate::session) enum Run {
 
 impl Limits {
     /// Whether there is none.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
@@ -75,6 +77,16 @@ impl Limits {
         }));
     }
 
+    /// More is to come behind statement `running`, or behind nothing: what is over by now has no
+    /// limits any more. Without an end of the exchange there may be ever more of it, and numbers
+    /// begin anew where nothing is owed.
+    pub(super) fn on_more(&mut self, running: Option<usize>) {
+        match running {
+            Some(running) => while self.all.pop_front_if(|all| all.number < running).is_some() {},
+            None => *self = Self::default(),
+        }
+    }
+
     /// The first statements were answered in an exchange before.
     pub(super) fn skip(&mut self, answered: usize) {
         self.all.retain_mut(|limit| {
@@ -93,7 +105,7 @@ impl Limits {
             _ => self.running.insert((number, now)).1,
         };
         let mut next = None;
-        for limit in self.all.iter_mut().filter(|limit| limit.number == number) {
+        for limit in of_mut(&mut self.all, number) {
             let due = limit.time().and_then(|after| since.checked_add(after));
             let Some(due) = due.filter(|_| !limit.is_over) else { continue };
             if due > now {
@@ -115,11 +127,10 @@ impl Limits {
     }
 
     /// Statement `number` failed: one that was cancelled for its time is counted.
-    pub(super) fn on_cancelled(&mut self, number: usize) {
-        let mut limits = self.all.iter_mut().filter(|limit| limit.number == number);
+    pub(super) fn on_cancelled(&self, number: usize) {
         let is_cause =
-            |limit: &&mut Limit| limit.is_over && !limit.effect.is_dry_run && limit.is_of_time();
-        if let Some(limit) = limits.find(is_cause) {
+            |limit: &&Limit| limit.is_over && !limit.effect.is_dry_run && limit.is_of_time();
+        if let Some(limit) = self.of(number).find(is_cause) {
             limit.ruling.happened(&limit.effect);
         }
     }
@@ -146,7 +157,7 @@ impl Limits {
     /// Whether one more row of so many bytes may pass; it is counted.
     fn passes(&mut self, number: usize, bytes: usize) -> bool {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        for limit in self.all.iter_mut().filter(|limit| limit.number == number) {
+        for limit in of_mut(&mut self.all, number) {
             let (max, more) = match &limit.effect.kind {
                 EffectKind::MaxRows(max) => (max, 1),
                 EffectKind::MaxBytes(max) => (max, bytes),
@@ -172,8 +183,7 @@ impl Limits {
     /// Whether rows that are stored are served: statement `number` would not be cut off. What
     /// would be, were a rule enforced, is counted then.
     pub(super) fn serves(&self, number: usize, rows: &[u8]) -> bool {
-        let is_exceeded = |limit: &&Limit| limit.number == number && limit.is_exceeded_by(rows);
-        let exceeded: Vec<_> = self.all.iter().filter(is_exceeded).collect();
+        let exceeded: Vec<_> = self.of(number).filter(|limit| limit.is_exceeded_by(rows)).collect();
         if exceeded.iter().any(|limit| !limit.effect.is_dry_run) {
             return false;
         }
@@ -186,8 +196,7 @@ impl Limits {
     /// The rows and bytes of rows of statement `number` that were counted: what is not limited is 0.
     pub(super) fn passed(&self, number: usize) -> (u64, u64) {
         let of = |is_meant: fn(&EffectKind) -> bool| {
-            let limits = self.all.iter().filter(|limit| limit.number == number);
-            let counted = limits.filter(|limit| is_meant(&limit.effect.kind));
+            let counted = self.of(number).filter(|limit| is_meant(&limit.effect.kind));
             counted.map(|limit| limit.passed).max().unwrap_or_default()
         };
         let rows = of(|kind| matches!(kind, EffectKind::MaxRows(_)));
@@ -205,6 +214,18 @@ impl Limits {
         self.is_cancel_due = false;
         self.cut.take().map(|(_, error)| error)
     }
+
+    /// Those of statement `number`, found without a look at all others: there may be thousands.
+    fn of(&self, number: usize) -> impl Iterator<Item = &Limit> {
+        let first = self.all.partition_point(|limit| limit.number < number);
+        self.all.range(first..).take_while(move |limit| limit.number == number)
+    }
+}
+
+/// The same, to be changed.
+fn of_mut(all: &mut VecDeque<Limit>, number: usize) -> impl Iterator<Item = &mut Limit> {
+    let first = all.partition_point(|limit| limit.number < number);
+    all.range_mut(first..).take_while(move |limit| limit.number == number)
 }
 
 impl Limit {
