@@ -56,6 +56,7 @@ impl Session {
                 self.prepared = pending;
                 self.client.out.truncate(self.mark);
                 self.on_run_again();
+                self.limit_anew();
                 Box::pin(self.exchange(actions, 0)).await
             }
             outcome => outcome,

@@ -55,6 +55,13 @@ impl Session {
         }
     }
 
+    /// What is asked for was asked for before, and nobody was told what came of it.
+    pub(in crate::session) fn limit_anew(&mut self) {
+        if let Some(ruled) = self.ruled.as_deref_mut() {
+            ruled.limits.on_run_again();
+        }
+    }
+
     /// The statements of `actions` that were answered are not asked for again.
     pub(in crate::session) fn on_renewed(&mut self, answered: &[Action]) {
         if let Some(ruled) = self.ruled.as_deref_mut() {

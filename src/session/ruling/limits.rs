@@ -87,6 +87,15 @@ impl Limits {
         }
     }
 
+    /// All of it runs once more, on another connection: nothing that has come counts.
+    pub(super) fn on_run_again(&mut self) {
+        let mut all = std::mem::take(&mut self.all);
+        for limit in &mut all {
+            (limit.passed, limit.is_over) = (0, false);
+        }
+        *self = Self { all, ..Self::default() };
+    }
+
     /// The first statements were answered in an exchange before.
     pub(super) fn skip(&mut self, answered: usize) {
         self.all.retain_mut(|limit| {

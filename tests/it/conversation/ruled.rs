@@ -295,6 +295,21 @@ async fn each_statement_of_a_pipeline_without_an_end_has_limits_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rows_that_nobody_was_told_of_do_not_count_when_a_statement_runs_once_more() {
+    let mut world = rule("action: max_rows, max: 3");
+    let mut client = world.client().await;
+    client.send(&query("SELECT 1")).await;
+    let mut upstream = world.upstream().await;
+    upstream.receive_batch().await;
+    let ended = error_response("FATAL", "57P01", "terminating connection");
+    upstream.send(&[ones(2), ended].concat()).await;
+    let mut upstream = world.upstream().await;
+    answer(&mut upstream, &["1", "1"], b'I').await;
+    assert_eq!(tags(&client.until_ready().await), "TDDCZ");
+    assert_eq!(enforced(&world), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_over_before_the_cancel_arrived_fails_its_block_all_the_same() {
     let mut world = rule("action: max_rows, max: 1");
     let mut client = world.client().await;
