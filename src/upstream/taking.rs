@@ -145,7 +145,10 @@ impl Upstreams {
                 outcome => return outcome,
             };
             if timeout_at(deadline, changed).await.is_err() {
-                return Err(failure);
+                return Err(match failure {
+                    AcquireError::NoPrimary { .. } => AcquireError::NoPrimary { waited: wait_max },
+                    failure => failure,
+                });
             }
         }
     }

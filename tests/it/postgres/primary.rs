@@ -207,6 +207,22 @@ async fn whoever_waits_for_the_old_primary_s_connections_gets_one_of_the_new() {
 }
 
 #[tokio::test]
+async fn who_waited_for_a_primary_in_vain_is_told_how_long() {
+    let servers = Replication::start();
+    let [one, other] = &servers.replicas;
+    let upstreams = tracked(&config(&[one, other])).await;
+    let wait_max = Duration::from_millis(50);
+
+    let began = Instant::now();
+    let of_read = upstreams.acquire_read_of_primary(wait_max).await.err().unwrap();
+    assert!(began.elapsed() >= wait_max);
+    let of_write = upstreams.acquire_primary(wait_max).await.err().unwrap();
+    for error in [of_read, of_write] {
+        assert_eq!(error.to_string(), "no upstream is the primary after 50 ms");
+    }
+}
+
+#[tokio::test]
 async fn a_write_that_is_refused_as_not_writable_calls_connections_in() {
     let servers = Replication::start();
     let upstreams = tracked(&config(&servers.all())).await;
