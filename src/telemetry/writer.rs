@@ -247,7 +247,12 @@ impl<L: Lines> Scribe<L> {
     /// Begins a new file, in the place of one that is full. Says whether that was possible.
     fn turn(&mut self) -> bool {
         let Place::File { path, .. } = &self.place else { return true };
-        let turned = fs::rename(path, before(path)).and_then(|()| Output::open(&self.place));
+        let renamed = match fs::rename(path, before(path)) {
+            // Somebody moved it away, or there was no new one to be had when it was renamed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            renamed => renamed,
+        };
+        let turned = renamed.and_then(|()| Output::open(&self.place));
         self.lines.on_new_file();
         match turned {
             Ok(output) => {

@@ -141,6 +141,17 @@ fn a_file_that_was_moved_away_is_begun_anew() {
 }
 
 #[test]
+fn a_file_that_is_gone_when_it_is_full_is_begun_anew() {
+    let folder = Folder::new("writer-gone");
+    let writer = LineWriter::start(folder.place(Some(1_000)), Numbers::free(), 1_000).unwrap();
+    fs::remove_file(folder.file()).unwrap();
+    (0..100).for_each(|number| writer.offer(number, 1));
+    writer.finish(WAIT_MAX);
+    assert_eq!(writer.counts(), (100, 0));
+    assert_eq!(numbers(&folder.file()).last(), Some(&99));
+}
+
+#[test]
 fn what_cannot_be_written_to_is_told_at_once() {
     let folder = Folder::new("writer-bad");
     for path in [folder.0.clone(), folder.0.join("none/lines")] {
