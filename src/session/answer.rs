@@ -33,7 +33,7 @@ impl Session {
                 Ok(())
             }
             Script::One(Analysis::Read(read)) => match self.check_names(&read).await {
-                Ok(()) => self.one(&read).await,
+                Ok(()) => self.one(read).await,
                 Err(refusal) => Box::pin(self.refuse(GatewayError::Refused(refusal))).await,
             },
             Script::One(Analysis::Refused(refusal)) => {
@@ -44,18 +44,18 @@ impl Session {
     }
 
     /// Answers a simple query of one statement.
-    pub(super) async fn one(&mut self, read: &ReadStatement) -> Result<(), GatewayError> {
-        if let Err(error) = self.rule_one(read).await {
+    pub(super) async fn one(&mut self, read: ReadStatement) -> Result<(), GatewayError> {
+        if let Err(error) = self.rule_one(&read).await {
             return Box::pin(self.refuse(error)).await;
         }
         if self.state.is_writer() {
             self.on_run_asked(&read.clone().into());
         }
-        let plan = self.decide(read, &[], false);
+        let plan = self.decide(&read, &[], false);
         match self.answer_locally(&plan) {
             Ok(None) => {}
             Ok(Some(told)) => {
-                self.tell_own(read, &told);
+                self.tell_own(&read, &told);
                 return Ok(());
             }
             Err(error) => return Box::pin(self.refuse(error)).await,
@@ -63,7 +63,7 @@ impl Session {
         self.limit(&[]);
         let flight = match plan {
             Plan::Fail(error) => return Box::pin(self.refuse(error)).await,
-            Plan::Cached => match self.seek(read, NO_TYPES, NO_ARGUMENTS).await? {
+            Plan::Cached => match self.seek(&read, NO_TYPES, NO_ARGUMENTS).await? {
                 Sought::Entry(entry) if self.may_serve(&entry.rows) => {
                     self.state.on_hit();
                     self.client.out.extend_from_slice(entry.whole());
@@ -80,25 +80,25 @@ impl Session {
             }
             Plan::Answer(GatewayCommand::Explain { text, .. }) => {
                 let told = Box::pin(self.explained(&text)).await;
-                self.tell_own(read, &told);
+                self.tell_own(&read, &told);
                 return Ok(());
             }
             _ => None,
         };
-        let effect = self.effect_of(read, |_| Parameter::Null);
+        let effect = self.effect_of(&read, |_| Parameter::Null);
         if let Err(error) = self.check_settings(effect.as_deref()) {
             return Box::pin(self.refuse(error)).await;
         }
         self.on_effect_asked(|| read.clone().into(), effect.as_deref());
         // A parameter is an error in a simple query, and would be one of another kind when bound.
         let held = match memchr(b'$', read.text()) {
-            None => self.repeated(read, &Bytes::from_static(NO_TYPES)),
+            None => self.repeated(&read, &Bytes::from_static(NO_TYPES)),
             Some(_) => None,
         };
         if held.is_none() && effect.is_none() && is_one_on_its_face(read.text()) {
-            return self.run_teed(&[Action::Query(read.clone())], flight).await;
+            return self.run_teed(&[Action::Query(read)], flight).await;
         }
-        let simple = Action::Simple { read: read.clone(), held, effect, shift: 0 };
+        let simple = Action::Simple { read, held, effect, shift: 0 };
         self.run_teed(&[simple, Action::Sync], flight).await
     }
 

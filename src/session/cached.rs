@@ -148,6 +148,9 @@ impl Session {
         types: &[u8],
         arguments: &[u8],
     ) -> Result<Key, Bypass> {
+        if !self.shared.cache.is_on() {
+            return Err(Bypass::Off);
+        }
         let oids = types.get(2..).unwrap_or_default().as_chunks::<4>().0;
         let oids = oids.iter().map(|oid| u32::from_be_bytes(*oid)).collect::<Vec<_>>();
         self.shared.cache.key(&KeyParts {

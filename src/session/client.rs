@@ -2,9 +2,9 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -39,6 +39,18 @@ macro_rules! each {
             Socket::Memory($stream) => $call,
         }
     };
+}
+
+impl Socket {
+    /// Sends what TCP takes at once: cheaper than to poll for it, and mostly all there is. Pending
+    /// where it takes nothing, and where the bytes do not go to TCP as they are.
+    fn try_write(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self::Plain(stream) = self else { return Poll::Pending };
+        match stream.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            sent => Poll::Ready(sent),
+        }
+    }
 }
 
 impl AsyncRead for Socket {
@@ -131,15 +143,21 @@ impl Client {
     /// # Errors
     /// When the client is gone.
     pub async fn fill(&mut self) -> Result<(), GatewayError> {
-        match self.read().await {
-            Ok(0) => Err(GatewayError::ClientLost(io::ErrorKind::UnexpectedEof)),
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// The same, polled.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), GatewayError>> {
+        let lost = |kind| Poll::Ready(Err(GatewayError::ClientLost(kind)));
+        match ready!(self.poll_read(cx)) {
+            Ok(0) => lost(io::ErrorKind::UnexpectedEof),
             Ok(received) => {
                 if let Some(control) = &self.control {
                     control.seen.on_received(received);
                 }
-                Ok(())
+                Poll::Ready(Ok(()))
             }
-            Err(error) => Err(GatewayError::ClientLost(error.kind())),
+            Err(error) => lost(error.kind()),
         }
     }
 
@@ -151,8 +169,12 @@ impl Client {
     /// When the client is gone, or takes nothing.
     pub async fn flush(&mut self) -> Result<(), GatewayError> {
         while !self.out.is_empty() {
-            let write = self.socket.write(&self.out);
-            let sent = within(self.write_timeout, write).await?;
+            let sent = match self.socket.try_write(&self.out) {
+                Poll::Ready(sent) => {
+                    sent.map_err(|error| GatewayError::ClientLost(error.kind()))?
+                }
+                Poll::Pending => within(self.write_timeout, self.socket.write(&self.out)).await?,
+            };
             self.out.advance(sent);
             if let Some(control) = &self.control {
                 control.seen.on_sent(sent);
@@ -180,18 +202,18 @@ impl Client {
         let _ = self.socket.shutdown().await;
     }
 
-    async fn read(&mut self) -> io::Result<usize> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if let Socket::Plain(socket) = &self.socket {
             // No buffer is held while there is nothing to read.
-            poll_fn(|cx| socket.poll_read_ready(cx)).await?;
+            ready!(socket.poll_read_ready(cx))?;
         }
         self.input.reserve(self.room);
         // Unlike `try_read`, this takes a short read for a drained socket and saves asking again.
-        let received = self.socket.read_buf(&mut self.input).await?;
+        let received = ready!(pin!(self.socket.read_buf(&mut self.input)).poll(cx))?;
         if self.input.len() == self.input.capacity() {
             self.room = READ_BYTES;
         }
-        Ok(received)
+        Poll::Ready(Ok(received))
     }
 }
 

@@ -1,12 +1,14 @@
 //! What other tasks may do to a session: cancel its statement, ask it to leave.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use futures::task::AtomicWaker;
 
 use super::seen::{Place, Seen, Who};
 use super::stats::Totals;
@@ -23,7 +25,8 @@ pub struct Control {
     /// What others may see of it.
     pub seen: Seen,
     asked: AtomicU8,
-    changed: Notify,
+    /// The session's task, once it has waited to be asked.
+    listener: AtomicWaker,
 }
 
 /// How long to wait before a cancel is sent again.
@@ -55,7 +58,7 @@ impl Control {
             cancel: CancelSlot::default(),
             seen: Seen::new(who),
             asked: AtomicU8::new(0),
-            changed: Notify::new(),
+            listener: AtomicWaker::new(),
         }
     }
 
@@ -90,12 +93,15 @@ impl Control {
     ///
     /// Cancel-safe.
     pub async fn asked_to(&self, leave: Leave) {
-        loop {
-            let changed = self.changed.notified();
-            if self.asked.load(Ordering::Acquire) >= leave as u8 {
-                return;
-            }
-            changed.await;
+        poll_fn(|cx| self.poll_asked_to(leave, cx)).await;
+    }
+
+    /// The same, polled: by the session's own task alone.
+    pub fn poll_asked_to(&self, leave: Leave, cx: &mut Context<'_>) -> Poll<()> {
+        self.listener.register(cx.waker());
+        match self.asked.load(Ordering::Acquire) >= leave as u8 {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
     }
 
@@ -107,7 +113,7 @@ impl Control {
 
     fn ask_to(&self, leave: Leave) {
         self.asked.fetch_max(leave as u8, Ordering::AcqRel);
-        self.changed.notify_waiters();
+        self.listener.wake();
     }
 }
 

@@ -208,14 +208,6 @@ impl Session {
     }
 }
 
-/// Reads from the connection held, if one is; otherwise never.
-pub(super) async fn fill(link: &mut Option<Lease>) -> io::Result<usize> {
-    match link {
-        Some(lease) => lease.fill().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// What a session that ended has left on its connection.
 struct Left {
     /// The server skips to the next `Sync`.

@@ -75,10 +75,13 @@ mod translate;
 mod watch;
 mod writes;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
 use self::actions::Action;
@@ -87,10 +90,8 @@ use self::control::{Control, Leave};
 use self::copying::Copying;
 use self::freshness::Freshness;
 use self::ledger::Ledger;
-use self::link::fill;
 use self::portals::Portals;
 use self::prepared::Prepared;
-use self::relay::until;
 use self::ruling::{Foreseen, Ruled};
 use self::stale::Staleness;
 use self::state::{Block, State};
@@ -234,21 +235,41 @@ impl Session {
             ),
         };
         let deadline = limit.map(|limit| Instant::now() + limit);
+        match [deadline, kill_deadline].into_iter().flatten().min() {
+            None => self.listen().await,
+            Some(first) => match timeout_at(first, self.listen()).await {
+                Ok(heard) => heard,
+                Err(_) if deadline == Some(first) => Err(error),
+                Err(_) => Ok(()),
+            },
+        }
+    }
+
+    /// Waits for the client to send something, for what comes unasked from the connection it holds,
+    /// and for being asked to leave.
+    async fn listen(&mut self) -> Result<(), GatewayError> {
         // Whoever is between transactions leaves when asked; who is amid one, when it must.
         let leave = match self.link.is_none() && self.batch.is_empty() {
             true => Leave::Soon,
             false => Leave::Now,
         };
-        tokio::select! {
-            biased;
-            filled = self.client.fill() => filled,
-            () = self.control.asked_to(leave) => Err(GatewayError::Draining),
-            filled = fill(&mut self.link) => match filled {
-                Ok(1..) => self.pump().map_err(GatewayError::or_lost),
-                Ok(0) | Err(_) => Err(GatewayError::UpstreamLostMidway),
-            },
-            () = until(kill_deadline), if kill_deadline.is_some() => Ok(()),
-            () = until(deadline), if deadline.is_some() => Err(error),
+        let Self { client, control, link, .. } = self;
+        let received = poll_fn(|cx| {
+            if let Poll::Ready(filled) = client.poll_fill(cx) {
+                return Poll::Ready(filled.map(|()| None));
+            }
+            if control.poll_asked_to(leave, cx).is_ready() {
+                return Poll::Ready(Err(GatewayError::Draining));
+            }
+            match link {
+                Some(lease) => pin!(lease.fill()).poll(cx).map(|received| Ok(Some(received))),
+                None => Poll::Pending,
+            }
+        });
+        match received.await? {
+            None => Ok(()),
+            Some(Ok(1..)) => self.pump().map_err(GatewayError::or_lost),
+            Some(Ok(0) | Err(_)) => Err(GatewayError::UpstreamLostMidway),
         }
     }
 

@@ -1,8 +1,12 @@
 //! The upstream's replies on their way to the client: cut into messages, settled in the ledger,
 //! passed on as they came.
 
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
 use bytes::Buf;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use super::Session;
 use super::ledger::{Errand, Named, Owed, Pass, Step};
@@ -30,12 +34,13 @@ impl Session {
     ///
     /// Not cancel-safe.
     pub(super) async fn relay(&mut self, end: Until) -> Result<(), GatewayError> {
-        let deadline = self.shared.config.statement_timeout.map(|limit| Instant::now() + limit);
-        let mut is_timed_out = false;
+        let mut statement_deadline =
+            self.shared.config.statement_timeout.map(|limit| Instant::now() + limit);
         // What is answered from here waits for the first of what the upstream answers; whole
         // replies of before do not.
         let mut has_company = self.mark > 0;
         loop {
+            self.send().await?;
             self.pump()?;
             let kill_deadline = self.mind_limits().await;
             self.pass_rows()?;
@@ -49,26 +54,48 @@ impl Session {
             {
                 self.tell().await?;
             }
-            let is_ahead = self.is_client_ahead();
-            let copy_deadline = self.copy_deadline();
-            let Some(lease) = &mut self.link else { return Err(self.lost()) };
-            tokio::select! {
-                biased;
-                progress = lease.progress() => {
-                    if progress.is_err() {
-                        return Err(self.lost());
+            // What is due of the others is looked at with the rows.
+            let deadlines = [statement_deadline, kill_deadline, self.copy_deadline()];
+            match deadlines.into_iter().flatten().min() {
+                None => self.hear().await?,
+                Some(deadline) => match timeout_at(deadline, self.hear()).await {
+                    Ok(heard) => heard?,
+                    Err(_) if statement_deadline == Some(deadline) => {
+                        statement_deadline = None;
+                        Box::pin(self.control.cancel()).await;
                     }
-                    has_company |= !lease.input.is_empty();
-                }
-                filled = self.client.fill(), if !is_ahead => filled?,
-                () = until(deadline), if deadline.is_some() && !is_timed_out => {
-                    is_timed_out = true;
-                    Box::pin(self.control.cancel()).await;
-                }
-                () = until(kill_deadline), if kill_deadline.is_some() => {}
-                // Looked at with the rows.
-                () = until(copy_deadline), if copy_deadline.is_some() => {}
+                    Err(_) => {}
+                },
             }
+            has_company |= self.link.as_ref().is_some_and(|lease| !lease.input.is_empty());
+        }
+    }
+
+    /// Sends the upstream what it takes at once.
+    async fn send(&mut self) -> Result<(), GatewayError> {
+        let Some(lease) = &mut self.link else { return Ok(()) };
+        match poll_fn(|cx| Poll::Ready(lease.poll_send_all(cx))).await {
+            Poll::Ready(Err(_)) => Err(self.lost()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the upstream has taken or sent something, or the client has sent something.
+    ///
+    /// Cancel-safe: bytes that were read are kept.
+    async fn hear(&mut self) -> Result<(), GatewayError> {
+        let is_ahead = self.is_client_ahead();
+        let Self { link, client, .. } = self;
+        let Some(lease) = link else { return Err(self.lost()) };
+        let heard = poll_fn(|cx| match lease.poll_progress(cx) {
+            Poll::Ready(progress) => Poll::Ready(Heard::Upstream(progress)),
+            Poll::Pending if is_ahead => Poll::Pending,
+            Poll::Pending => client.poll_fill(cx).map(Heard::Client),
+        });
+        match heard.await {
+            Heard::Upstream(Ok(())) => Ok(()),
+            Heard::Upstream(Err(_)) => Err(self.lost()),
+            Heard::Client(filled) => filled,
         }
     }
 
@@ -82,6 +109,9 @@ impl Session {
     /// Deals with what has arrived from the upstream.
     pub(super) fn pump(&mut self) -> Result<(), GatewayError> {
         let Some(lease) = &mut self.link else { return Ok(()) };
+        if lease.input.is_empty() {
+            return Ok(());
+        }
         let mut input = std::mem::take(&mut lease.input);
         let done = self.pump_all(&input);
         input.advance(*done.as_ref().unwrap_or(&0));
@@ -289,12 +319,10 @@ impl Session {
     }
 }
 
-/// Ready at the deadline; never where there is none.
-pub(super) async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
+/// Who was heard of.
+enum Heard {
+    Upstream(io::Result<()>),
+    Client(Result<(), GatewayError>),
 }
 
 /// How much is told to the client at once while there is more to send to the upstream, in bytes.

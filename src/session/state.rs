@@ -110,8 +110,8 @@ impl State {
     /// Whether the open transaction reads one snapshot.
     #[must_use]
     pub fn is_snapshot(&self) -> bool {
-        let default = self.settings.replay("default_transaction_isolation");
-        self.block != Block::None && (self.is_snapshot || default.is_some())
+        let has_default = || self.settings.replay("default_transaction_isolation").is_some();
+        self.block != Block::None && (self.is_snapshot || has_default())
     }
 
     /// Whether the deferred block was chained to another: an error then leaves it its modes.

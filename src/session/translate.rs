@@ -294,7 +294,7 @@ impl Session {
     /// Whether the names in a statement are the catalog's: in another encoding their bytes are
     /// another name.
     pub(super) fn check_spelling(&self, read: &ReadStatement) -> Result<(), Refusal> {
-        match !self.state.is_utf8() && read.has_other_than_ascii_names() {
+        match read.has_other_than_ascii_names() && !self.state.is_utf8() {
             true => Err(Refusal::ObscureName),
             false => Ok(()),
         }

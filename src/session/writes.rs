@@ -44,7 +44,7 @@ impl Session {
             Classified::One(Statement::Read(read)) if !self.is_unsynced => {
                 match self.runnable_of(read).await {
                     Runnable::Read(read) => match self.check_sequences(&read.clone().into()) {
-                        Ok(()) => self.one(&read).await,
+                        Ok(()) => self.one(read).await,
                         Err(error) => Box::pin(self.refuse(error)).await,
                     },
                     unproven @ Runnable::Unproven(_) => {

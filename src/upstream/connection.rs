@@ -1,6 +1,5 @@
 //! One connection to an upstream: its bytes, and what its server session carries.
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -106,21 +105,29 @@ impl Connection {
     /// Never the one without the other: PostgreSQL stops reading requests while its replies are
     /// not taken, so that who only sends may wait for ever.
     ///
-    /// Cancel-safe: what was sent is gone from `out`, what was read is in `input`.
-    ///
-    /// # Errors
-    /// When the connection broke, or the upstream closed it.
-    pub async fn progress(&mut self) -> io::Result<()> {
+    /// What was sent is gone from `out`, what was read is in `input`. A failure means that the
+    /// connection broke, or that the upstream closed it.
+    pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(sent) = self.poll_send(cx) {
+            return Poll::Ready(sent);
+        }
         self.input.reserve(READ_BYTES);
-        poll_fn(|cx| match self.poll_send(cx) {
-            Poll::Ready(sent) => Poll::Ready(sent),
-            Poll::Pending => match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
-                Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                Poll::Ready(read) => Poll::Ready(read.map(drop)),
-                Poll::Pending => Poll::Pending,
-            },
-        })
-        .await
+        match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(read) => Poll::Ready(read.map(drop)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Sends all of `out` that the socket takes; pending when that is all there is to do for now.
+    pub fn poll_send_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.is_sent() {
+            match self.poll_send(cx) {
+                Poll::Ready(Ok(())) => {}
+                other => return other,
+            }
+        }
+        Poll::Pending
     }
 
     /// What it may do.
@@ -159,7 +166,11 @@ impl Connection {
         match stream.poll_write(cx, &self.out) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(sent)) => {
-                self.out.advance(sent);
+                match sent < self.out.len() {
+                    true => self.out.advance(sent),
+                    // Unlike `advance`, this leaves the room where it is, for the next to use.
+                    false => self.out.clear(),
+                }
                 self.is_unflushed = !matches!(self.stream, UpstreamStream::Plain(_));
                 if self.out.is_empty() && self.out.capacity() > OUT_BYTES_KEPT {
                     self.out = BytesMut::new();

@@ -61,6 +61,13 @@ impl AsyncWrite for UpstreamStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        // Mostly TCP takes all at once, and this is cheaper than to poll for it.
+        if let Self::Plain(stream) = &*self {
+            match stream.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
         each!(self, stream => Pin::new(stream).poll_write(cx, bytes))
     }
 
