@@ -377,7 +377,7 @@ fn put_late(
 }
 
 /// The text of a simple query goes as it came.
-fn put_script(text: &[u8], connection: &mut Connection, out: &mut BytesMut) {
+pub(super) fn put_script(text: &[u8], connection: &mut Connection, out: &mut BytesMut) {
     // Any `Query` ends the unnamed statement.
     connection.unnamed = None;
     put_query(out, text);

@@ -1,5 +1,7 @@
 //! How an exchange is answered: from here, from the cache, or by the upstream.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use memchr::memchr;
 
@@ -8,6 +10,7 @@ use super::cached::{NO_ARGUMENTS_AS_TEXT, Sought, describe_if_not_asked};
 use super::late::{deallocate_tag, own_reply};
 use super::plan::{Plan, is_one_on_its_face};
 use super::portals::Parameter;
+use super::prepared::Statement;
 use super::ruling::Stated;
 use super::state::Block;
 use super::{Phase, Session, show};
@@ -52,6 +55,10 @@ impl Session {
             self.on_run_asked(&read.clone().into());
         }
         let plan = self.decide(&read, &[], false);
+        if let Some(bypass) = self.goes_plainly(&read, &plan) {
+            self.shared.cache.on_bypass(bypass);
+            return self.run_plainly(read).await;
+        }
         match self.answer_locally(&plan) {
             Ok(None) => {}
             Ok(Some(told)) => {
@@ -90,16 +97,19 @@ impl Session {
             return Box::pin(self.refuse(error)).await;
         }
         self.on_effect_asked(|| read.clone().into(), effect.as_deref());
-        // A parameter is an error in a simple query, and would be one of another kind when bound.
-        let held = match memchr(b'$', read.text()) {
-            None => self.repeated(&read, &Bytes::from_static(NO_TYPES)),
-            Some(_) => None,
-        };
+        let held = self.held_for(&read);
         if held.is_none() && effect.is_none() && is_one_on_its_face(read.text()) {
             return self.run_teed(&[Action::Query(read)], flight).await;
         }
         let simple = Action::Simple { read, held, effect, shift: 0 };
         self.run_teed(&[simple, Action::Sync], flight).await
+    }
+
+    /// What connections hold for a simple query, if its text keeps coming.
+    pub(super) fn held_for(&self, read: &ReadStatement) -> Option<Arc<Statement>> {
+        let held = self.repeated(read, &Bytes::from_static(NO_TYPES))?;
+        // A parameter is an error in a simple query, and would be one of another kind when bound.
+        memchr(b'$', read.text()).is_none().then_some(held)
     }
 
     /// Tells the gateway's own answer to a simple query.

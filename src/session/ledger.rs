@@ -140,6 +140,22 @@ impl Ledger {
         self.owed.is_empty()
     }
 
+    /// Whether all that is owed is the reply to one simple query, whose success has no effect.
+    #[must_use]
+    pub fn owes_one_query(&self) -> bool {
+        let mut owed = self.owed.iter();
+        !self.is_muted
+            && matches!(owed.next(), Some(Owed::Query(None)))
+            && matches!(owed.next(), Some(Owed::Sync))
+            && owed.next().is_none()
+    }
+
+    /// All of that has come, and it was no error.
+    pub fn on_query_answered(&mut self) {
+        self.owed.clear();
+        self.over += 1;
+    }
+
     /// What is owed next.
     #[must_use]
     pub fn front(&self) -> Option<&Owed> {

@@ -16,10 +16,12 @@
 //! | `translate`, `parsing`, `answer` | messages into actions | no: it may wait for the catalog |
 //! | `cached`, `tee` | replies from the cache, and for it | no |
 //! | `stale`, [`described`] | prepared statements whose result has changed; what they return | no |
+//! | `plain` | the short way of the most frequent statement | no |
 //! | [`ruling`], [`explain`] | what rules say of a statement, and that it is done; what would be | no |
 //! | `writes`, [`left`] | what users who may write can run; what that leaves | no, yes |
 //! | [`route`], [`freshness`] | where it goes; what it must reflect | yes |
 //! | `running`, `relay`, `settling` | an exchange, its bytes, what replies mean | no |
+//! | `listening` | the wait for the client between exchanges | no |
 //! | `copying`, `link`, `asking` | rows of the client, connections, the gateway's own questions | no |
 //! | [`control`] | cancels, being asked to leave | no |
 //! | [`seen`], `watch`, `observe`, [`recording`], [`stats`], [`tally`], [`statements`], [`about`], [`show`] | what others see of it | no |
@@ -46,9 +48,11 @@ mod late;
 pub mod ledger;
 pub mod left;
 mod link;
+mod listening;
 mod observe;
 mod parsing;
 pub mod pins;
+mod plain;
 pub mod plan;
 pub mod portals;
 pub mod prepared;
@@ -75,18 +79,14 @@ mod translate;
 mod watch;
 mod writes;
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
 use self::actions::Action;
 use self::client::Client;
-use self::control::{Control, Leave};
+use self::control::Control;
 use self::copying::Copying;
 use self::freshness::Freshness;
 use self::ledger::Ledger;
@@ -94,7 +94,7 @@ use self::portals::Portals;
 use self::prepared::Prepared;
 use self::ruling::{Foreseen, Ruled};
 use self::stale::Staleness;
-use self::state::{Block, State};
+use self::state::State;
 use self::tee::Tee;
 use self::watch::Watch;
 use crate::error::GatewayError;
@@ -215,61 +215,6 @@ impl Session {
                 self.client.flush().await?;
             }
             self.on_told();
-        }
-    }
-
-    /// Waits for the client, within its time limits, and for whatever else concerns it.
-    ///
-    /// Not cancel-safe.
-    async fn wait(&mut self) -> Result<(), GatewayError> {
-        self.client.flush().await?;
-        self.client.let_go();
-        let kill_deadline = self.mind_limits().await;
-        let (limit, error) = match self.state.block() {
-            Block::None if !self.is_unsynced && !self.state.is_pinned_unasked() => {
-                (self.shared.config.idle_timeout, GatewayError::IdleTimeout)
-            }
-            _ => (
-                self.shared.config.idle_in_transaction_timeout,
-                GatewayError::IdleInTransactionTimeout,
-            ),
-        };
-        let deadline = limit.map(|limit| Instant::now() + limit);
-        match [deadline, kill_deadline].into_iter().flatten().min() {
-            None => self.listen().await,
-            Some(first) => match timeout_at(first, self.listen()).await {
-                Ok(heard) => heard,
-                Err(_) if deadline == Some(first) => Err(error),
-                Err(_) => Ok(()),
-            },
-        }
-    }
-
-    /// Waits for the client to send something, for what comes unasked from the connection it holds,
-    /// and for being asked to leave.
-    async fn listen(&mut self) -> Result<(), GatewayError> {
-        // Whoever is between transactions leaves when asked; who is amid one, when it must.
-        let leave = match self.link.is_none() && self.batch.is_empty() {
-            true => Leave::Soon,
-            false => Leave::Now,
-        };
-        let Self { client, control, link, .. } = self;
-        let received = poll_fn(|cx| {
-            if let Poll::Ready(filled) = client.poll_fill(cx) {
-                return Poll::Ready(filled.map(|()| None));
-            }
-            if control.poll_asked_to(leave, cx).is_ready() {
-                return Poll::Ready(Err(GatewayError::Draining));
-            }
-            match link {
-                Some(lease) => pin!(lease.fill()).poll(cx).map(|received| Ok(Some(received))),
-                None => Poll::Pending,
-            }
-        });
-        match received.await? {
-            None => Ok(()),
-            Some(Ok(1..)) => self.pump().map_err(GatewayError::or_lost),
-            Some(Ok(0) | Err(_)) => Err(GatewayError::UpstreamLostMidway),
         }
     }
 

@@ -113,8 +113,16 @@ impl Session {
             return Ok(());
         }
         let mut input = std::mem::take(&mut lease.input);
-        let done = self.pump_all(&input);
-        input.advance(*done.as_ref().unwrap_or(&0));
+        let done = match self.pass_whole(&input) {
+            Ok(true) => Ok(input.len()),
+            Ok(false) => self.pump_all(&input),
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(all) if all == input.len() => input.clear(),
+            Ok(part) => input.advance(part),
+            Err(_) => {}
+        }
         if let Some(lease) = &mut self.link {
             lease.input = input;
         }

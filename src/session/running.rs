@@ -50,17 +50,22 @@ impl Session {
             Err(GatewayError::UpstreamLost) if is_writing => Err(GatewayError::UpstreamLostMidway),
             Ok(()) if self.settle_staleness(actions) => Box::pin(self.renew(actions)).await,
             Err(GatewayError::UpstreamLost) if may_retry => {
-                // Not a byte was told and every statement is a read: once more, elsewhere.
-                let pending = std::mem::take(&mut self.prepared);
-                self.lose_connection().await;
-                self.prepared = pending;
-                self.client.out.truncate(self.mark);
-                self.on_run_again();
-                self.limit_anew();
-                Box::pin(self.exchange(actions, 0)).await
+                Box::pin(self.exchange_again(actions)).await
             }
             outcome => outcome,
         }
+    }
+
+    /// The connection was lost, not a byte was told and every statement is a read: once more,
+    /// elsewhere.
+    pub(super) async fn exchange_again(&mut self, actions: &[Action]) -> Result<(), GatewayError> {
+        let pending = std::mem::take(&mut self.prepared);
+        self.lose_connection().await;
+        self.prepared = pending;
+        self.client.out.truncate(self.mark);
+        self.on_run_again();
+        self.limit_anew();
+        self.exchange(actions, 0).await
     }
 
     /// Carries out `actions` from number `start` on, on a connection.

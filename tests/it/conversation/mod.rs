@@ -13,5 +13,6 @@ mod positions;
 mod refusals;
 mod relaying;
 mod ruled;
+mod ruled_pipelines;
 mod ruling;
 mod settings;

@@ -11,17 +11,17 @@ use tokio::time::{Instant, sleep};
 use super::ruling::{counts, extended, put_in_force, ruled};
 use crate::support::client::Client;
 use crate::support::messages::{
-    bind, columns, command_complete, data_row, error_response, execute, field, flush, parse, query,
-    ready_for_query, row_description, rows, sqlstate, sync, tags,
+    columns, command_complete, data_row, error_response, field, query, ready_for_query,
+    row_description, rows, sqlstate, tags,
 };
 use crate::support::scripted::Scripted;
-use crate::support::world::{World, answer, answer_errand, done, reply, result, values};
+use crate::support::world::{World, answer, answer_errand, done, reply, values};
 
-fn rule(action: &str) -> World {
+pub(super) fn rule(action: &str) -> World {
     ruled(&format!("traffic_control: {{rules: [{{name: r, match: {{}}, {action}}}]}}"))
 }
 
-fn enforced(world: &World) -> u64 {
+pub(super) fn enforced(world: &World) -> u64 {
     counts(world, "r").enforced
 }
 
@@ -247,51 +247,6 @@ async fn bytes_are_counted_too() {
     upstream.send(&cancelled()).await;
     let told = client.until_ready().await;
     assert_eq!((tags(&told).as_str(), sqlstate(&told[3].1).as_str()), ("TDDEZ", "54000"));
-}
-
-/// Runs one statement of a pipeline whose end does not come, `after` the one before it, which has
-/// two rows.
-async fn run_in_pipeline(client: &mut Client, upstream: &mut Scripted, after: Duration) -> String {
-    sleep(after).await;
-    client.send(&[bind("", "s", &[], 0), execute("", 0), flush()].concat()).await;
-    for _ in 0..3 {
-        upstream.receive().await;
-    }
-    sleep(Duration::from_secs(2)).await;
-    upstream.send(&[done(b'2'), result(&["1", "2"])].concat()).await;
-    let mut told = Vec::new();
-    while !told.last().is_some_and(|(tag, _)| matches!(tag, b'C' | b'E')) {
-        told.push(client.receive().await);
-    }
-    tags(&told)
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_statement_of_a_pipeline_without_an_end_has_limits_of_its_own() {
-    for limit in ["max_rows, max: 3", "max_bytes, max: 30", "kill_after_ms, timeout_ms: 3000"] {
-        let mut world = rule(&format!("action: {limit}"));
-        let mut client = world.client().await;
-        let first = [parse("s", "SELECT v FROM t", &[]), bind("", "s", &[], 0), execute("", 0)];
-        client.send(&[first.concat(), flush()].concat()).await;
-        let mut upstream = world.upstream().await;
-        for _ in 0..4 {
-            upstream.receive().await;
-        }
-        upstream.send(&[done(b'1'), done(b'2'), result(&["1", "2"])].concat()).await;
-        for _ in 0..5 {
-            client.receive().await;
-        }
-        for _ in 0..2 {
-            let told = run_in_pipeline(&mut client, &mut upstream, Duration::from_secs(2)).await;
-            assert_eq!(told, "2DDC", "{limit}");
-        }
-        client.send(&sync()).await;
-        upstream.receive().await;
-        upstream.send(&ready_for_query(b'I')).await;
-        assert_eq!(tags(&client.until_ready().await), "Z");
-        assert_eq!(enforced(&world), 0, "{limit}");
-        assert!(world.is_silent_for(Duration::from_mins(1)).await, "{limit}: a cancel");
-    }
 }
 
 #[tokio::test(start_paused = true)]
