@@ -57,7 +57,7 @@ impl Session {
                 return Poll::Ready(Err(GatewayError::Draining));
             }
             match link {
-                Some(lease) => pin!(lease.fill()).poll(cx).map(|received| Ok(Some(received))),
+                Some(held) => pin!(held.fill()).poll(cx).map(|received| Ok(Some(received))),
                 None => Poll::Pending,
             }
         });

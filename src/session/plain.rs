@@ -80,6 +80,7 @@ impl Session {
             return Ok(false);
         }
         let Some(Rows { before_ready, tag, status }) = rows(input) else { return Ok(false) };
+        self.client.out.reserve(input.len());
         self.client.out.extend_from_slice(before_ready);
         self.on_completed(&Owed::Query(None), tag);
         self.ledger.on_query_answered();

@@ -327,12 +327,16 @@ async fn a_swap_loses_no_count_and_no_statement_is_under_half_of_each_set() {
     };
     let world = ruled(&set(0));
     let mut sets = vec![world.shared.rules.set()];
+    let swaps = Arc::new(AtomicUsize::new(0));
     let mut clients = Vec::new();
     for _ in 0..4 {
         let mut client = world.client().await;
+        let swaps = Arc::clone(&swaps);
         clients.push(tokio::spawn(async move {
             let mut told = HashMap::new();
-            for _ in 0..500 {
+            // On a busy machine who swaps may get its turn late.
+            let is_enough = |asked| asked >= 500 && swaps.load(Ordering::Relaxed) > 50;
+            for _ in (0..100_000).take_while(|asked| !is_enough(*asked)) {
                 let reply = client.query("SHOW pgsluice.version").await;
                 assert_eq!(tags(&reply), "NEZ");
                 let [warning, error] = [0, 1].map(|at| field(&reply[at].1, b'M').expect("words"));
@@ -345,6 +349,7 @@ async fn a_swap_loses_no_count_and_no_statement_is_under_half_of_each_set() {
     while !clients.iter().all(tokio::task::JoinHandle::is_finished) {
         put_in_force(&world, &set(sets.len()));
         sets.push(world.shared.rules.set());
+        swaps.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
     }
     let mut told = HashMap::<String, u64>::new();
@@ -366,5 +371,6 @@ async fn a_swap_loses_no_count_and_no_statement_is_under_half_of_each_set() {
         }
         matched += told.get(&at.to_string()).copied().unwrap_or(0);
     }
-    assert_eq!(matched, 4 * 500);
+    assert_eq!(matched, told.values().sum::<u64>());
+    assert!(matched >= 4 * 500, "{matched}");
 }
