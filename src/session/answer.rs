@@ -236,6 +236,10 @@ impl Session {
         let Some(read) = portal.statement.read() else {
             return self.run(&translated.actions).await;
         };
+        if !self.shared.cache.is_on() {
+            self.shared.cache.on_bypass(Bypass::Off);
+            return self.run(&translated.actions).await;
+        }
         // Its constants are what they were when it was prepared, and the key says what is in force.
         let in_force = self.state.settings().cache_key();
         if !portal.statement.is_read_under(in_force) || !self.is_cacheable_shape(&translated) {

@@ -196,9 +196,10 @@ impl Session {
             match frame.tag {
                 b'Q' => self.on_query(&frame).await?,
                 b'P' | b'B' | b'D' | b'E' | b'C' => {
-                    if self.on_extended(frame) {
-                        Box::pin(self.run_batch(None)).await?;
+                    if !self.on_extended(frame) {
+                        continue;
                     }
+                    Box::pin(self.run_batch(None)).await?;
                 }
                 b'S' => self.run_batch(Some(Action::Sync)).await?,
                 b'H' => Box::pin(self.run_batch(Some(Action::Flush))).await?,
