@@ -11,8 +11,11 @@
 //! | held | client gone between statements | free | roll back, discard what it left, release |
 //! | held | client gone amid a reply | closed | cancel upstream, then close |
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -44,11 +47,36 @@ impl Session {
                 false => Ok(()),
             };
         }
+        let floor = self.floor_for(site, wanted);
+        let upstreams = &self.shared.upstreams;
+        let source = route::source(site, self.state.is_writer(), upstreams.has_replicas());
+        let at_hand = match source {
+            Source::Primary => upstreams.try_acquire_primary(),
+            Source::ReadOfPrimary => upstreams.try_acquire_read_of_primary(),
+            Source::Read => upstreams.try_acquire_read(floor),
+        };
+        let lease = match at_hand {
+            Some(lease) => lease,
+            // Boxed: few sessions wait at any moment, and all would have the room for it.
+            None => Box::pin(self.ask_for_connection(source, floor)).await?,
+        };
+        self.control.cancel.hold(&lease.key);
+        self.on_acquired(lease.since());
+        self.link = Some(lease);
+        Ok(())
+    }
+
+    /// Takes a connection where none is at hand: one is made, or waited for.
+    async fn ask_for_connection(
+        &mut self,
+        source: Source,
+        floor: Lsn,
+    ) -> Result<Lease, GatewayError> {
+        // What earlier exchanges answered must not wait for this one.
+        self.tell().await?;
         let shared = Arc::clone(&self.shared);
         let (upstreams, config) = (&shared.upstreams, &shared.config);
-        let floor = self.floor_for(site, wanted);
-        let source = route::source(site, self.state.is_writer(), upstreams.has_replicas());
-        let taking = async {
+        let mut acquiring = pin!(async {
             match source {
                 Source::Primary => upstreams.acquire_primary(config.failover_wait_max).await,
                 Source::ReadOfPrimary => {
@@ -59,18 +87,12 @@ impl Session {
                     upstreams.acquire_read_patiently(floor, wait, failover).await
                 }
             }
-        };
-        // Boxed: few sessions take a connection at any moment, and all would have the room for it.
-        let mut acquiring = Box::pin(taking);
-        // Mostly one is free at once, and there is nothing to wait for, or to be cancelled in.
-        let lease = match acquiring.as_mut().now_or_never() {
-            Some(lease) => lease.map_err(|error| self.no_connection(error))?,
-            None => Box::pin(self.wait_for_connection(acquiring)).await?,
-        };
-        self.control.cancel.hold(&lease.key);
-        self.on_acquired(lease.since());
-        self.link = Some(lease);
-        Ok(())
+        });
+        // The pool may have one all the same, and then there is nothing to be cancelled in.
+        match poll_fn(|cx| Poll::Ready(acquiring.as_mut().poll(cx))).await {
+            Poll::Ready(lease) => lease.map_err(|error| self.no_connection(error)),
+            Poll::Pending => self.wait_for_connection(once_woken(acquiring)).await,
+        }
     }
 
     /// What a read must reflect that goes there.
@@ -88,8 +110,6 @@ impl Session {
         &mut self,
         acquiring: impl Future<Output = Result<Lease, AcquireError>>,
     ) -> Result<Lease, GatewayError> {
-        // What earlier exchanges answered must not wait for this one.
-        self.tell().await?;
         let control = Arc::clone(&self.control);
         let began_us = self.clock().now_us();
         let _waiting = control.seen.on_waiting(began_us);
@@ -206,6 +226,15 @@ impl Session {
             }
         });
     }
+}
+
+/// What comes of `polled`, which this task has polled just now: not again before it is woken.
+fn once_woken<F: Future + Unpin>(mut polled: F) -> impl Future<Output = F::Output> {
+    let mut is_now = true;
+    poll_fn(move |cx| match std::mem::take(&mut is_now) {
+        true => Poll::Pending,
+        false => polled.poll_unpin(cx),
+    })
 }
 
 /// What a session that ended has left on its connection.

@@ -3,11 +3,12 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use futures::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::access::Access;
@@ -52,8 +53,10 @@ pub struct Connection {
     pub has_run_code: bool,
     /// Whether it is to be cleaned of that before whoever is next makes use of it.
     pub is_to_clean: bool,
-    /// When it was made.
-    pub created: Instant,
+    /// When it was last taken from its pool, or made.
+    pub(super) taken: Instant,
+    /// When it is to be closed, once unused; `None` for never.
+    pub(super) lasts_until: Option<Instant>,
     /// Its place among those that can be seen; a pool's connections have one.
     pub listed: Option<Listed>,
     /// How often its pool had called all connections in when it was begun.
@@ -83,7 +86,8 @@ impl Connection {
             is_tainted: false,
             has_run_code: false,
             is_to_clean: false,
-            created: Instant::now(),
+            taken: Instant::now(),
+            lasts_until: None,
             listed: None,
             call_ins: 0,
         }
@@ -198,12 +202,14 @@ impl Connection {
 
     /// Whether an idle connection can be used: it is open and has said nothing that ends it.
     ///
-    /// Takes in what it said while idle (`ParameterStatus`, notices). Costs no system call
-    /// where nothing has arrived.
+    /// Takes in what it said while idle (`ParameterStatus`, notices). Costs no system call, and
+    /// next to nothing else, where nothing has arrived.
     pub fn is_usable(&mut self) -> bool {
-        while let Poll::Ready(read) = self.poll_fill() {
-            if !matches!(read, Ok(1..)) {
-                return false;
+        while self.stream.may_have_input() {
+            match self.fill().now_or_never() {
+                None => break,
+                Some(Ok(1..)) => {}
+                Some(_) => return false,
             }
         }
         self.take_in_idle().is_some()
@@ -322,15 +328,6 @@ impl Connection {
     pub fn peek(&self) -> io::Result<Option<Header>> {
         frame::peek(&self.input, UPSTREAM_BODY_BYTES_MAX)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not a PostgreSQL message"))
-    }
-
-    fn poll_fill(&mut self) -> Poll<io::Result<usize>> {
-        let mut space = [0; 1024];
-        let mut buffer = ReadBuf::new(&mut space);
-        let mut context = Context::from_waker(Waker::noop());
-        let read = Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer);
-        self.input.extend_from_slice(buffer.filled());
-        read.map_ok(|()| buffer.filled().len())
     }
 
     /// Takes in whole messages that may come at any time; `None` for any other.

@@ -32,10 +32,24 @@ pub(super) struct ConnectionManager {
 
 impl ConnectionManager {
     /// Whether an idle connection is to be closed: it is past its time, or called in.
-    pub(super) fn is_over(&self, connection: &Connection, metrics: &Metrics) -> bool {
+    pub(super) fn is_over(&self, connection: &Connection, now: Instant) -> bool {
+        let idle_since = |limit| now.saturating_duration_since(connection.taken) >= limit;
         self.is_called_in(connection)
-            || self.config.idle_timeout.is_some_and(|limit| metrics.last_used() >= limit)
-            || self.config.lifetime.is_some_and(|limit| connection.created.elapsed() >= limit)
+            || connection.lasts_until.is_some_and(|end| now >= end)
+            || self.config.idle_timeout.is_some_and(idle_since)
+    }
+
+    /// Whether an idle connection is lent once more, as of now; counted as closed where not.
+    ///
+    /// The one look at the clock for whoever takes it.
+    pub(super) fn lends(&self, connection: &mut Connection) -> bool {
+        let now = Instant::now();
+        let is_lent = !self.is_over(connection, now) && connection.is_usable();
+        match is_lent {
+            true => connection.taken = now,
+            false => drop(self.counters.closes.fetch_add(1, Ordering::Relaxed)),
+        }
+        is_lent
     }
 
     /// Whether a connection was begun before all were called in.
@@ -56,6 +70,8 @@ impl Manager for ConnectionManager {
         let signing_in = self.roster.on_signing_in();
         let mut connection = Box::pin(self.connector.connect()).await?;
         connection.call_ins = call_ins;
+        let lifetime = self.config.lifetime;
+        connection.lasts_until = lifetime.and_then(|limit| connection.taken.checked_add(limit));
         let (number, pid) = (connection.key.number, connection.key.pid);
         connection.listed = Some(self.roster.enter(number, pid, connection.ends()));
         drop(signing_in);
@@ -66,13 +82,12 @@ impl Manager for ConnectionManager {
     async fn recycle(
         &self,
         connection: &mut Box<Connection>,
-        metrics: &Metrics,
+        _metrics: &Metrics,
     ) -> RecycleResult<ConnectError> {
-        if self.is_over(connection, metrics) || !connection.is_usable() {
-            self.counters.closes.fetch_add(1, Ordering::Relaxed);
-            return Err(RecycleError::message("expired or closed by the upstream"));
+        match self.lends(connection) {
+            true => Ok(()),
+            false => Err(RecycleError::message("expired or closed by the upstream")),
         }
-        Ok(())
     }
 }
 

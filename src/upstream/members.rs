@@ -125,17 +125,24 @@ impl Members {
 
     /// The replica that a read with this floor goes to; `excluded` has a bit for each that not.
     pub(super) fn choose_replica(&self, floor: Lsn, excluded: u64) -> Option<&Member> {
+        if self.all.len() < 2 {
+            return None;
+        }
         let is_excluded = |index: usize| index < 64 && excluded & (1 << index) != 0;
         let candidates = self.all.iter().enumerate().map(|(index, member)| {
             let candidate = member.candidate();
             Candidate { is_serving: candidate.is_serving && !is_excluded(index), ..candidate }
         });
-        let turn = match self.all.len() {
-            // The primary and one replica: there is nothing to choose.
-            0..=2 => 0,
-            _ => self.turn.fetch_add(1, Ordering::Relaxed),
-        };
+        let turn = self.turn.load(Ordering::Relaxed);
         choose(candidates, floor, turn).and_then(|index| self.all.get(index))
+    }
+
+    /// A replica that was [chosen](Self::choose_replica) has had its turn.
+    pub(super) fn on_turn(&self) {
+        // Not with one replica: there is nothing to choose.
+        if self.all.len() > 2 {
+            self.turn.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn index_of(&self, member: &Member) -> Option<usize> {

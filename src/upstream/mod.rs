@@ -2,6 +2,7 @@
 //! knowing which of them is the primary and how far the replicas have come.
 
 pub mod access;
+mod at_hand;
 pub mod cancel;
 pub mod catalog;
 pub mod config;

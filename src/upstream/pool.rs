@@ -11,6 +11,7 @@ use deadpool::managed::{BuildError, Object, Pool, PoolError, QueueMode, TimeoutT
 use tokio::time::Instant;
 
 use super::access::Access;
+use super::at_hand::AtHand;
 use super::config::PoolConfig;
 use super::connect::{ConnectError, Connector};
 use super::connection::Connection;
@@ -24,11 +25,11 @@ pub struct Upstream(Arc<Shared>);
 
 struct Shared {
     pool: Pool<ConnectionManager>,
+    /// Those that were given back while nobody waited.
+    at_hand: AtHand<Object<ConnectionManager>>,
     config: PoolConfig,
     counters: Arc<Counters>,
     roster: Arc<Roster>,
-    /// How many wait for a connection, or take one at this moment.
-    waiting: AtomicU64,
     outage: Arc<Outage>,
 }
 
@@ -139,8 +140,8 @@ impl Upstream {
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .build()?;
-        let waiting = AtomicU64::new(0);
-        Ok(Self(Arc::new(Shared { pool, config, counters, roster, waiting, outage })))
+        let at_hand = AtHand::new();
+        Ok(Self(Arc::new(Shared { pool, at_hand, config, counters, roster, outage })))
     }
 
     /// Takes a connection, waiting for one within the pool's limit.
@@ -150,9 +151,37 @@ impl Upstream {
     /// # Errors
     /// When none is free in time or none can be made.
     pub async fn acquire(&self) -> Result<Lease, AcquireError> {
-        let _waiting = Waiting::begin(&self.0.waiting);
+        let _waiting = loop {
+            match self.0.at_hand.take_or_wait() {
+                Ok(mut object) => {
+                    if self.lends(&mut object) {
+                        return Ok(self.lease(object));
+                    }
+                    drop(Object::take(object));
+                }
+                Err(waiting) => break waiting,
+            }
+        };
         let object = self.0.pool.get().await.map_err(|error| self.explain(error))?;
         Ok(self.lease(object))
+    }
+
+    /// Takes a connection that is at hand; `None` when [`Self::acquire`] must be asked, which may
+    /// have to wait.
+    #[must_use]
+    pub fn try_acquire(&self) -> Option<Lease> {
+        loop {
+            let mut object = self.0.at_hand.take()?;
+            if self.lends(&mut object) {
+                return Some(self.lease(object));
+            }
+            drop(Object::take(object));
+        }
+    }
+
+    /// Whether one that was at hand is lent: if the pool itself would.
+    fn lends(&self, object: &mut Object<ConnectionManager>) -> bool {
+        self.0.pool.manager().lends(object)
     }
 
     fn lease(&self, object: Object<ConnectionManager>) -> Lease {
@@ -175,7 +204,7 @@ impl Upstream {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Counters { acquires, releases, .. } = &*self.0.counters;
         let releases = load(releases);
-        load(acquires).saturating_sub(releases) + load(&self.0.waiting)
+        load(acquires).saturating_sub(releases) + self.0.at_hand.waiting()
     }
 
     /// Whether both are handles of one upstream.
@@ -215,7 +244,8 @@ impl Upstream {
     #[must_use]
     pub fn open_and_idle(&self) -> (usize, usize) {
         let status = self.0.pool.status();
-        (status.size, status.available)
+        // Those at hand are in use for the pool. In between one may have come from there.
+        (status.size, status.size.min(status.available + self.0.at_hand.len()))
     }
 
     /// The connections there are.
@@ -232,9 +262,10 @@ impl Upstream {
 
     /// Closes idle connections that are past their time. To be called now and then.
     pub fn close_expired(&self) {
-        let manager = self.0.pool.manager();
-        let over = self.0.pool.retain(|connection, metrics| !manager.is_over(connection, &metrics));
-        for connection in over.removed {
+        let (manager, now) = (self.0.pool.manager(), Instant::now());
+        let at_hand = self.0.at_hand.take_over(|object| manager.is_over(object, now));
+        let pooled = self.0.pool.retain(|connection, _| !manager.is_over(connection, now));
+        for connection in at_hand.into_iter().map(Object::take).chain(pooled.removed) {
             self.0.counters.closes.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(connection.terminate());
         }
@@ -250,6 +281,8 @@ impl Upstream {
     /// Closes the pool and its idle connections; those in use close when they are given up.
     pub fn close(&self) {
         self.0.pool.close();
+        // A closed pool takes none back.
+        drop(self.0.at_hand.close());
     }
 
     fn explain(&self, error: PoolError<ConnectError>) -> AcquireError {
@@ -264,22 +297,6 @@ impl Upstream {
             }
             _ => AcquireError::Closed,
         }
-    }
-}
-
-/// One who waits for a connection.
-struct Waiting<'a>(&'a AtomicU64);
-
-impl<'a> Waiting<'a> {
-    fn begin(count: &'a AtomicU64) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -304,16 +321,15 @@ impl Lease {
                 listed.on_released(object.prepared.len());
             }
             object.is_to_clean |= std::mem::take(&mut object.has_run_code);
-            drop(object);
+            // Dropped where somebody waits: so it goes to the pool, which wakes them.
+            drop(self.upstream.0.at_hand.keep(object));
         }
     }
 
     /// When it was taken. Costs no look at the clock: the pool has just had one.
     #[must_use]
     pub fn since(&self) -> Instant {
-        let metrics = self.object.as_ref().map(Object::metrics);
-        let taken = metrics.map(|metrics| metrics.recycled.unwrap_or(metrics.created));
-        taken.map_or_else(Instant::now, Instant::from_std)
+        self.taken
     }
 
     /// Whether all connections of its pool were called in since it was made: nothing may be

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -32,6 +32,29 @@ impl UpstreamStream {
         };
         EndPoints { remote: socket.peer_addr().ok(), local: socket.local_addr().ok(), tls }
     }
+
+    /// Whether a read may give something, if only that the other end has closed. Where not, one
+    /// would have to wait.
+    #[must_use]
+    pub fn may_have_input(&self) -> bool {
+        match self {
+            Self::Plain(socket) => is_readable(socket),
+            Self::Tls(stream) => {
+                let (socket, tls) = stream.get_ref();
+                // It wants nothing more while it has something, or was told that this was all.
+                is_readable(socket) || !tls.wants_read()
+            }
+            // A pipe can be asked by a read alone.
+            Self::Memory(_) => true,
+        }
+    }
+}
+
+/// Whether anything has come in, or the end has, since a read last found nothing: as the runtime
+/// knows it, without a system call.
+fn is_readable(socket: &TcpStream) -> bool {
+    // Nothing is tried: an attempt that finds nothing would have it forget what has come meanwhile.
+    socket.try_io(Interest::READABLE, || Ok(())).is_ok()
 }
 
 /// Calls the same method on whichever stream it is.

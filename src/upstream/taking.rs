@@ -11,18 +11,51 @@ use super::upstreams::{Acquired, Served, Upstreams};
 use crate::lsn::Lsn;
 
 impl Upstreams {
+    /// [`Self::acquire_primary`] where that needs no wait: a connection is at hand. `None` where it
+    /// must be asked.
+    #[must_use]
+    pub fn try_acquire_primary(&self) -> Option<Lease> {
+        let primary = self.members.primary()?;
+        self.if_still_primary(primary, primary.write_pool.try_acquire()?)
+    }
+
+    /// [`Self::acquire_read_of_primary`] where that needs no wait, alike.
+    #[must_use]
+    pub fn try_acquire_read_of_primary(&self) -> Option<Lease> {
+        let lease = self.last_primary_for_reads().ok()?.pool.try_acquire()?;
+        self.counts.on_served(Served::Primary);
+        Some(lease)
+    }
+
+    /// [`Self::acquire_read_patiently`] where that needs no wait, alike.
+    #[must_use]
+    pub fn try_acquire_read(&self, floor: Lsn) -> Option<Lease> {
+        self.on_floor(floor);
+        let (lease, served) = match self.members.choose_replica(floor, 0) {
+            Some(member) => {
+                let lease = member.pool.try_acquire()?;
+                self.members.on_turn();
+                (lease, Served::Replica)
+            }
+            None if self.is_for_primary(floor) => {
+                (self.last_primary_for_reads().ok()?.pool.try_acquire()?, Served::Primary)
+            }
+            None => return None,
+        };
+        self.counts.on_served(served);
+        Some(lease)
+    }
+
     pub(super) async fn take_for_read(
         &self,
         floor: Lsn,
         wait_max: Duration,
     ) -> Result<Acquired, AcquireError> {
-        if floor > Lsn::ZERO {
-            self.members.on_floor();
-        }
+        self.on_floor(floor);
         if let Some(outcome) = self.take_from_replicas(floor).await {
             return outcome.map(|lease| Acquired { lease, served: Served::Replica });
         }
-        if floor == Lsn::ZERO || !self.members.has_replica() {
+        if self.is_for_primary(floor) {
             let lease = self.take_from_last_primary().await?;
             return Ok(Acquired { lease, served: Served::Primary });
         }
@@ -47,10 +80,24 @@ impl Upstreams {
                     let bit = self.members.index_of(member).and_then(|n| u32::try_from(n).ok());
                     excluded |= bit.and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0);
                 }
-                outcome => return Some(outcome),
+                outcome => {
+                    self.members.on_turn();
+                    return Some(outcome);
+                }
             }
         }
         None
+    }
+
+    fn on_floor(&self, floor: Lsn) {
+        if floor > Lsn::ZERO {
+            self.members.on_floor();
+        }
+    }
+
+    /// Whether a read that no replica can serve now goes to the primary, and waits for none.
+    fn is_for_primary(&self, floor: Lsn) -> bool {
+        floor == Lsn::ZERO || !self.members.has_replica()
     }
 
     pub(super) async fn take_from_primary(
@@ -66,19 +113,24 @@ impl Upstreams {
             None => Box::pin(self.while_primary(primary, acquiring)).await,
             at_once => at_once,
         };
-        let mut outcome = acquired.ok_or_else(no_primary)?;
-        if let Ok(lease) = &mut outcome {
-            // Before what follows is asked: then nobody has taken over in this generation.
-            lease.generation = self.generation();
+        match acquired.ok_or_else(no_primary)? {
+            Ok(lease) => self.if_still_primary(primary, lease).ok_or_else(no_primary),
+            Err(_) if !self.members.is_primary(primary) => Err(no_primary()),
+            Err(error) => {
+                if error.is_absence() {
+                    primary.look_now.notify_one();
+                }
+                Err(error)
+            }
         }
-        // What was lent amid a change of the primary is closed, and nothing was sent on it.
-        if outcome.as_ref().is_ok_and(Lease::is_called_in) || !self.members.is_primary(primary) {
-            return Err(no_primary());
-        }
-        if outcome.as_ref().is_err_and(AcquireError::is_absence) {
-            primary.look_now.notify_one();
-        }
-        outcome
+    }
+
+    /// What was lent by `primary`, for writes; what was lent amid a change of the primary is
+    /// closed, and nothing was sent on it.
+    fn if_still_primary(&self, primary: &Member, mut lease: Lease) -> Option<Lease> {
+        // Before what follows is asked: then nobody has taken over in this generation.
+        lease.generation = self.generation();
+        (!lease.is_called_in() && self.members.is_primary(primary)).then_some(lease)
     }
 
     /// What comes of `acquiring`; `None` when `primary` ceases to be it meanwhile.
@@ -155,11 +207,15 @@ impl Upstreams {
 
     /// The primary, for a read. When there is none, who was it last may still have connections.
     pub(super) async fn take_from_last_primary(&self) -> Result<Lease, AcquireError> {
+        self.last_primary_for_reads()?.pool.acquire().await
+    }
+
+    fn last_primary_for_reads(&self) -> Result<&Member, AcquireError> {
         let member = self.members.last_primary();
-        if self.members.primary().is_none() && !member.may_still_serve() {
-            return Err(AcquireError::NoPrimary { waited: Duration::ZERO });
+        match self.members.primary().is_none() && !member.may_still_serve() {
+            true => Err(AcquireError::NoPrimary { waited: Duration::ZERO }),
+            false => Ok(member),
         }
-        member.pool.acquire().await
     }
 
     /// Waits for a replica to reach the floor; `None` when none has in time.

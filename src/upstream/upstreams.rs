@@ -37,7 +37,7 @@ pub struct Upstreams {
     pub(super) members: Arc<Members>,
     /// Ended when dropped. A lock, as whoever closes has no other hold of it.
     trackers: Mutex<JoinSet<()>>,
-    counts: FreshnessCounters,
+    pub(super) counts: FreshnessCounters,
 }
 
 impl Upstreams {

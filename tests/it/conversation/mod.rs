@@ -2,6 +2,7 @@
 //! by message, in virtual time.
 
 mod access;
+mod at_hand;
 mod cancels;
 mod described;
 mod explaining;

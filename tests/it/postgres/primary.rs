@@ -238,6 +238,39 @@ async fn a_write_that_is_refused_as_not_writable_calls_connections_in() {
     assert!(!again.is_called_in() && again.key.pid != lease.key.pid);
 }
 
+/// Where each is taken, and what is counted, are the same with a wait and without one.
+#[tokio::test]
+async fn what_is_at_hand_is_lent_by_the_rules_of_what_is_waited_for() {
+    let servers = Replication::start();
+    let replica = &servers.replicas[0];
+    let upstreams = tracked(&config(&[&servers.primary, replica])).await;
+    let at_hand = || {
+        let read = upstreams.try_acquire_read(Lsn::ZERO);
+        let all = [read, upstreams.try_acquire_read_of_primary(), upstreams.try_acquire_primary()];
+        all.map(|lease| lease.as_ref().map(port))
+    };
+    assert_eq!(at_hand(), [None; 3], "nothing is open");
+    let give_back = async || {
+        upstreams.acquire().await.unwrap().release();
+        upstreams.acquire_read_of_primary(Duration::ZERO).await.unwrap().release();
+        upstreams.acquire_primary(Duration::ZERO).await.unwrap().release();
+    };
+
+    give_back().await;
+    let [primary, standby] = [servers.primary.port(), replica.port()].map(Some);
+    assert_eq!(at_hand(), [standby, primary, primary]);
+    assert_eq!(upstreams.freshness_counts().served, [2, 0, 2, 0]);
+    give_back().await;
+    // A replica must be waited for, and the primary is not asked instead.
+    assert!(upstreams.try_acquire_read(Lsn::from_u64(u64::MAX)).is_none());
+
+    // Whose connections may have outlived what is doubted may still be read from.
+    upstreams.on_not_writable(upstreams.primary());
+    assert_eq!(at_hand(), [standby, primary, None]);
+    let (acquires, releases, _) = balance(&upstreams);
+    assert_eq!((acquires, releases), (11, 11));
+}
+
 #[tokio::test]
 async fn what_was_noted_before_a_failover_holds_up_to_where_the_new_timeline_begins() {
     let servers = Replication::start();
