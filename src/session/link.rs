@@ -143,17 +143,21 @@ impl Session {
     ///
     /// A cancel under way is waited for, so that it cannot hit whoever comes next.
     pub(super) async fn release_if_idle(&mut self) {
-        let keeps = self.is_unsynced
-            || !self.ledger.is_settled()
-            || self.state.pin().is_some()
-            || self.link.as_ref().is_none_or(|lease| lease.status != b'I');
-        if !keeps {
+        if !self.keeps_connection() {
             let is_safe = self.control.cancel.clear().await;
             if let Some(mut lease) = self.link.take() {
                 lease.is_tainted |= !is_safe;
                 lease.release();
             }
         }
+    }
+
+    /// Whether there is none to give back, or something keeps it.
+    pub(super) fn keeps_connection(&self) -> bool {
+        self.is_unsynced
+            || !self.ledger.is_settled()
+            || self.state.pin().is_some()
+            || self.link.as_ref().is_none_or(|lease| lease.status != b'I')
     }
 
     /// The connection cannot be kept: ends what still runs there, and closes it.

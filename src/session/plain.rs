@@ -50,7 +50,10 @@ impl Session {
         self.control.cancel.on_ended();
         if outcome.is_ok() {
             self.settle_staleness(&[]);
-            self.control.cancel.delivered().await;
+            // Who gives it back waits for them as well.
+            if self.keeps_connection() {
+                self.control.cancel.delivered().await;
+            }
         }
         outcome
     }

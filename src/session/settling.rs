@@ -7,6 +7,7 @@ use super::stale::Staleness;
 use super::{Phase, Session};
 use crate::error::GatewayError;
 use crate::upstream::access::Access;
+use crate::upstream::connection::Connection;
 use crate::upstream::pool::Lease;
 use crate::wire::backend;
 use crate::wire::frame::HEADER_BYTES;
@@ -77,14 +78,17 @@ impl Session {
             return Ok(());
         }
         let Some(lease) = &mut self.link else { return Err(OUT_OF_STEP) };
-        let reported = lease.parameters.clone();
-        let date_style = reported.value("DateStyle");
-        self.state.on_ready(status, &mut lease.carried, date_style).ok_or(OUT_OF_STEP)?;
-        if self.parameters == lease.parameters {
-            // Equal ones become one and the same, so that the next look compares a pointer.
-            lease.parameters = self.parameters.clone();
-        } else {
-            self.on_reported();
+        let Connection { parameters, carried, .. } = &mut **lease;
+        // Looked up for those it may matter to.
+        let has_set = self.state.has_settings_in_block();
+        let date_style = if has_set { parameters.value("DateStyle") } else { None };
+        self.state.on_ready(status, carried, date_style).ok_or(OUT_OF_STEP)?;
+        if !self.parameters.is_same(parameters) {
+            match self.parameters == *parameters {
+                // Equal ones become one and the same, so that the next look compares a pointer.
+                true => *parameters = self.parameters.clone(),
+                false => self.on_reported(),
+            }
         }
         self.on_exchanged(status);
         backend::put_ready(&mut self.client.out, status);

@@ -96,9 +96,18 @@ impl CancelSlot {
     ///
     /// Cancel-safe: the target is gone after the first poll.
     pub async fn clear(&self) -> bool {
-        self.state().target = None;
+        if let Some(is_safe) = self.clear_at_once() {
+            return is_safe;
+        }
         self.delivered().await;
         !std::mem::take(&mut self.state().is_doubtful)
+    }
+
+    /// The same where no cancel is under way: `None` where those must be waited for.
+    fn clear_at_once(&self) -> Option<bool> {
+        let mut state = self.state();
+        state.target = None;
+        (state.deliveries == 0).then(|| !std::mem::take(&mut state.is_doubtful))
     }
 
     /// Waits for the cancels under way.
@@ -142,14 +151,20 @@ impl CancelSlot {
         }
     }
 
-    /// An exchange with the upstream begins.
+    /// An exchange with the upstream begins. To be told by the session's task alone, as its end.
     pub fn on_begun(&self) {
-        self.exchanges.fetch_add(1, Ordering::Release);
+        self.count_on();
     }
 
     /// The exchange is over.
     pub fn on_ended(&self) {
-        self.exchanges.fetch_add(1, Ordering::Release);
+        self.count_on();
+    }
+
+    /// One task writes it, so that nothing is lost between the look and the change.
+    fn count_on(&self) {
+        let count = self.exchanges.load(Ordering::Relaxed);
+        self.exchanges.store(count + 1, Ordering::Release);
     }
 
     /// The exchange that the session is in, by number; `None` between exchanges.

@@ -5,7 +5,7 @@
 //! leads to is asked anew for each reading, so that a failover is followed.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -73,6 +73,8 @@ pub struct Catalog {
     load_timeout: Duration,
     /// Held for the length of one pointer's copy, so a lock is as good as a swap.
     current: RwLock<Arc<CatalogSnapshot>>,
+    /// [`CatalogSnapshot::is_plain`] of it, for those who want to know no more.
+    is_plain: AtomicBool,
     /// Held while the catalogs are read, so that one reading serves all who wait for it.
     last: Mutex<Attempt>,
     /// How often it is known to have changed.
@@ -118,8 +120,10 @@ impl Catalog {
             .build()
             .map_err(|_| CatalogError::Connect(PoolError::NoRuntimeSpecified))?;
         let (began, of) = (Instant::now(), whom());
+        let snapshot = read(&pool, config.load_timeout).await?;
         let catalog = Arc::new(Self {
-            current: RwLock::new(Arc::new(read(&pool, config.load_timeout).await?)),
+            is_plain: AtomicBool::new(snapshot.is_plain()),
+            current: RwLock::new(Arc::new(snapshot)),
             last: Mutex::new(Attempt { began, of, changes: 0, is_good: true }),
             changes: AtomicU64::new(0),
             load_timeout: config.load_timeout,
@@ -134,6 +138,12 @@ impl Catalog {
     #[must_use]
     pub fn snapshot(&self) -> Arc<CatalogSnapshot> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether no operator and no attribute is harmful, as far as was read last.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.is_plain.load(Ordering::Acquire)
     }
 
     /// Something was defined or altered: readings that began before this are old.
@@ -167,7 +177,10 @@ impl Catalog {
         }
         let read = read(&self.pool, self.load_timeout).await;
         *last = Attempt { began, of, changes, is_good: read.is_ok() };
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read?);
+        let snapshot = Arc::new(read?);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        self.is_plain.store(snapshot.is_plain(), Ordering::Release);
+        *current = snapshot;
         Ok(())
     }
 }
