@@ -239,8 +239,8 @@ impl Journal {
     fn close(&self, closed: &mut Closed) {
         let all: Vec<_> = self.shards.iter().map(|shard| lock(shard).close()).collect();
         let mut minutes: BTreeMap<u64, Vec<_>> = BTreeMap::new();
-        for ((minute, _), row) in all.iter().flatten() {
-            minutes.entry(*minute).or_default().push((&row.key, &row.counts));
+        for row in all.iter().flatten() {
+            minutes.entry(row.minute).or_default().push((&row.key, &row.counts));
         }
         for (minute, rows) in minutes {
             // In parts that fit into a file of any size.

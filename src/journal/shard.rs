@@ -1,7 +1,7 @@
 //! A part of the journal: the keys met lately, and what their statements came to this minute.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 use super::counts::{Came, Counts};
@@ -9,7 +9,7 @@ use super::key::{Key, Shape};
 use crate::sql::writes::effects::Class;
 
 /// What tells records apart, as numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) fingerprint: u64,
     pub(super) sender: u64,
@@ -20,28 +20,48 @@ pub(super) struct Mark {
     pub(super) is_sure: bool,
 }
 
+impl Hash for Mark {
+    /// In as few numbers as tell all of it: this is done for every statement.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.fingerprint);
+        let small = (self.class as u64) << 1 | u64::from(self.is_sure);
+        state.write_u64(self.sender << SMALL_BITS | small);
+        if self.tags != 0 {
+            state.write_u64(self.tags);
+        }
+    }
+}
+
+/// What the class and the doubt take.
+const SMALL_BITS: u32 = 4;
+
 /// A part of the journal.
 #[derive(Debug)]
 pub(super) struct Shard {
-    open: HashMap<(u64, Mark), Row, Seed>,
+    open: Vec<Row>,
+    /// Where each is among them.
+    places: HashMap<(u64, Mark), usize, Seed>,
+    /// The one that was counted last: the next statement is often like it.
+    last: usize,
     keys: HashMap<Mark, Arc<Key>, Seed>,
     shapes: HashMap<(u64, Class, bool), Arc<Shape>, Seed>,
 }
 
 #[derive(Debug)]
 pub(super) struct Row {
+    pub(super) minute: u64,
+    mark: Mark,
     pub(super) key: Arc<Key>,
     pub(super) counts: Counts,
     _weight: super::weight::Weight,
 }
 
-/// The rows of minutes that are over.
-pub(super) type Rows = HashMap<(u64, Mark), Row, Seed>;
-
 impl Shard {
     pub(super) fn new(seed: &Seed) -> Self {
         Self {
-            open: HashMap::with_hasher(seed.clone()),
+            open: Vec::new(),
+            places: HashMap::with_hasher(seed.clone()),
+            last: 0,
             keys: HashMap::with_hasher(seed.clone()),
             shapes: HashMap::with_hasher(seed.clone()),
         }
@@ -49,8 +69,14 @@ impl Shard {
 
     /// Counts a statement where there is a place for it already.
     pub(super) fn count(&mut self, minute: u64, mark: Mark, came: Came) -> bool {
-        let row = self.open.get_mut(&(minute, mark));
-        row.map(|row| row.counts.add(came)).is_some()
+        let is_like = |row: &&mut Row| row.minute == minute && row.mark == mark;
+        if let Some(row) = self.open.get_mut(self.last).filter(is_like) {
+            row.counts.add(came);
+            return true;
+        }
+        let Some(place) = self.places.get(&(minute, mark)) else { return false };
+        self.last = *place;
+        self.open.get_mut(self.last).map(|row| row.counts.add(came)).is_some()
     }
 
     /// The key of this mark, if it is known.
@@ -75,14 +101,20 @@ impl Shard {
         let shape = (mark.fingerprint, mark.class, mark.is_sure);
         self.shapes.entry(shape).or_insert_with(|| Arc::clone(&key.shape));
         let key = Arc::clone(self.keys.entry(mark).or_insert(key));
-        let row = || Row { key, counts: Counts::default(), _weight: weight };
-        self.open.entry((minute, mark)).or_insert_with(row).counts.add(came);
+        let open = &mut self.open;
+        let place = *self.places.entry((minute, mark)).or_insert_with(|| {
+            open.push(Row { minute, mark, key, counts: Counts::default(), _weight: weight });
+            open.len() - 1
+        });
+        if let Some(row) = self.open.get_mut(place) {
+            row.counts.add(came);
+        }
     }
 
     /// Takes all rows.
-    pub(super) fn close(&mut self) -> Rows {
-        let empty = HashMap::with_hasher(self.open.hasher().clone());
-        std::mem::replace(&mut self.open, empty)
+    pub(super) fn close(&mut self) -> Vec<Row> {
+        self.places = HashMap::with_hasher(self.places.hasher().clone());
+        std::mem::take(&mut self.open)
     }
 
     /// Forgets the keys of which no record is kept.

@@ -28,7 +28,12 @@ pub struct Above {
 impl Sizes {
     /// One more.
     pub fn add(&mut self, number: u64) {
-        self.put(place(number), 1);
+        let place = place(number);
+        match self.places.first_mut() {
+            // Most are like the last.
+            Some((known, count)) if *known == place => *count = count.saturating_add(1),
+            _ => self.put(place, 1),
+        }
         self.sum = self.sum.saturating_add(number);
         self.max = self.max.max(number);
     }
@@ -119,9 +124,15 @@ impl Sizes {
     }
 
     fn put(&mut self, place: u8, more: u32) {
-        match self.places.iter_mut().find(|(known, _)| *known == place) {
-            Some((_, count)) => *count = count.saturating_add(more),
-            None => self.places.push((place, more)),
+        let Some(at) = self.places.iter().position(|(known, _)| *known == place) else {
+            return self.places.push((place, more));
+        };
+        if let Some((_, count)) = self.places.get_mut(at) {
+            *count = count.saturating_add(more);
+        }
+        // What comes often is found soon.
+        if at > 0 {
+            self.places.swap(at, at / 2);
         }
     }
 }
