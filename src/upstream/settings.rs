@@ -2,7 +2,7 @@
 //! carries, and the difference between the two.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -13,8 +13,16 @@ use crate::sql::settings::is_cache_neutral;
 ///
 /// Keys are names in lower case; values are whole statements that set them at session level.
 /// Cloning shares the map; sessions with equal settings compare by pointer most of the time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings(Arc<Inner>);
+
+impl Default for Settings {
+    /// None: the same for all who have none.
+    fn default() -> Self {
+        static NONE: LazyLock<Arc<Inner>> = LazyLock::new(Arc::default);
+        Self(Arc::clone(&NONE))
+    }
+}
 
 #[derive(Clone, Debug, Default)]
 struct Inner {
