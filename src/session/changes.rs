@@ -9,6 +9,12 @@ use super::effect::Change;
 /// <https://www.postgresql.org/docs/current/sql-rollback-to.html>
 #[derive(Debug, Default)]
 pub struct Changes {
+    /// `None` where there are none of either, as in most transactions.
+    all: Option<Box<All>>,
+}
+
+#[derive(Debug, Default)]
+struct All {
     made: Vec<Change>,
     savepoints: VecDeque<Savepoint>,
 }
@@ -24,57 +30,67 @@ impl Changes {
     /// Whether nothing has changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.made.is_empty()
+        self.made().is_empty()
     }
 
     /// The changes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Change> {
-        self.made.iter()
+        self.made().iter()
     }
 
     /// Settings were changed. What a change makes up for is dropped, as far back as no savepoint
     /// could bring it back.
     pub fn on_changed(&mut self, changes: Vec<Change>) {
-        let kept = self.savepoints.back().map_or(0, |savepoint| savepoint.before);
+        let All { made, savepoints } = self.all.get_or_insert_default().as_mut();
+        let kept = savepoints.back().map_or(0, |savepoint| savepoint.before);
         for change in changes {
-            let later = self.made.split_off(kept.min(self.made.len()));
-            self.made.extend(later.into_iter().filter(|earlier| !change.covers(earlier)));
-            self.made.push(change);
+            let later = made.split_off(kept.min(made.len()));
+            made.extend(later.into_iter().filter(|earlier| !change.covers(earlier)));
+            made.push(change);
         }
     }
 
     /// A savepoint was made. It hides an earlier one of the same name.
     pub fn on_savepoint(&mut self, name: String) {
-        if self.savepoints.len() >= SAVEPOINTS_MAX {
-            self.savepoints.pop_front();
+        let All { made, savepoints } = self.all.get_or_insert_default().as_mut();
+        if savepoints.len() >= SAVEPOINTS_MAX {
+            savepoints.pop_front();
         }
-        self.savepoints.push_back(Savepoint { name, before: self.made.len() });
+        savepoints.push_back(Savepoint { name, before: made.len() });
     }
 
     /// A savepoint was released, and those behind it with it. The changes stay.
     pub fn on_released(&mut self, name: &str) {
-        self.savepoints.truncate(self.find(name).unwrap_or(0));
+        if let Some(all) = &mut self.all {
+            all.savepoints.truncate(all.find(name).unwrap_or(0));
+        }
     }
 
     /// A savepoint was gone back to: it stays, and what came behind it is gone, and returned.
     ///
     /// `None` when it was forgotten, so that nobody knows which changes came behind it.
     pub fn on_rolled_back_to(&mut self, name: &str) -> Option<Vec<Change>> {
-        let found = self.find(name);
-        self.savepoints.truncate(found.map_or(0, |at| at + 1));
-        match found.and(self.savepoints.back()) {
-            Some(savepoint) => Some(self.made.split_off(savepoint.before.min(self.made.len()))),
-            None if self.made.is_empty() => Some(Vec::new()),
+        let Some(all) = &mut self.all else { return Some(Vec::new()) };
+        let found = all.find(name);
+        all.savepoints.truncate(found.map_or(0, |at| at + 1));
+        match found.and(all.savepoints.back()) {
+            Some(savepoint) => Some(all.made.split_off(savepoint.before.min(all.made.len()))),
+            None if all.made.is_empty() => Some(Vec::new()),
             None => None,
         }
     }
 
     /// The transaction is over: the changes that it made.
     pub fn take(&mut self) -> Vec<Change> {
-        self.savepoints.clear();
-        std::mem::take(&mut self.made)
+        self.all.take().map(|all| all.made).unwrap_or_default()
     }
 
+    fn made(&self) -> &[Change] {
+        self.all.as_ref().map_or(&[], |all| all.made.as_slice())
+    }
+}
+
+impl All {
     fn find(&self, name: &str) -> Option<usize> {
         self.savepoints.iter().rposition(|savepoint| savepoint.name == name)
     }

@@ -77,6 +77,17 @@ impl PinReason {
 /// Empty means that nothing does: whoever is next finds the connection clean.
 #[derive(Debug, Default)]
 pub struct Pins {
+    /// What has a name; `None` where nothing has, as with most sessions.
+    named: Option<Box<Named>>,
+    /// What else is left on it.
+    pub left: Left,
+    /// Whether the client wants to keep its connection.
+    pub is_asked: bool,
+}
+
+/// What of that has a name.
+#[derive(Debug, Default)]
+struct Named {
     /// By name, and whether it is a read.
     sql_prepared: BTreeMap<String, bool>,
     held_cursors: BTreeSet<String>,
@@ -85,10 +96,6 @@ pub struct Pins {
     unknown: Unknown,
     /// What the open transaction did to settings, in order: it counts when that commits.
     told: Vec<Told>,
-    /// What else is left on it.
-    pub left: Left,
-    /// Whether the client wants to keep its connection.
-    pub is_asked: bool,
 }
 
 /// The settings whose values are not known.
@@ -115,19 +122,17 @@ impl Pins {
     /// What keeps the session on its connection between transactions.
     #[must_use]
     pub fn reason(&self) -> Option<PinReason> {
-        match self {
-            _ if self.has_unknown_settings() => Some(PinReason::Settings),
-            Self { held_cursors, .. } if !held_cursors.is_empty() => Some(PinReason::HeldCursor),
-            Self { sql_prepared, .. } if !sql_prepared.is_empty() => Some(PinReason::SqlPrepared),
-            Self { left, is_asked, .. } => match left.has() {
-                Has { channels: true, .. } => Some(PinReason::Listen),
-                Has { temporary: true, .. } => Some(PinReason::Temporary),
-                Has { advisory: true, .. } => Some(PinReason::AdvisoryLock),
-                Has { role: true, .. } => Some(PinReason::Role),
-                Has { library: true, .. } => Some(PinReason::Library),
-                Has { seed: true, .. } => Some(PinReason::Seed),
-                _ => is_asked.then_some(PinReason::Asked),
-            },
+        match (self.named.as_deref(), self.left.has()) {
+            (Some(named), _) if named.has_unknown_settings() => Some(PinReason::Settings),
+            (Some(named), _) if !named.held_cursors.is_empty() => Some(PinReason::HeldCursor),
+            (Some(named), _) if !named.sql_prepared.is_empty() => Some(PinReason::SqlPrepared),
+            (_, Has { channels: true, .. }) => Some(PinReason::Listen),
+            (_, Has { temporary: true, .. }) => Some(PinReason::Temporary),
+            (_, Has { advisory: true, .. }) => Some(PinReason::AdvisoryLock),
+            (_, Has { role: true, .. }) => Some(PinReason::Role),
+            (_, Has { library: true, .. }) => Some(PinReason::Library),
+            (_, Has { seed: true, .. }) => Some(PinReason::Seed),
+            _ => self.is_asked.then_some(PinReason::Asked),
         }
     }
 
@@ -146,49 +151,51 @@ impl Pins {
     /// Whether some setting cannot be told, or could not in the open transaction.
     #[must_use]
     pub fn has_unknown_settings(&self) -> bool {
-        let is_unknown = |told: &Told| matches!(told, Told::Unknown(_) | Told::AnyUnknown);
-        self.unknown.is_any || !self.unknown.names.is_empty() || self.told.iter().any(is_unknown)
+        self.named.as_ref().is_some_and(|named| named.has_unknown_settings())
     }
 
     /// Whether anything was prepared by SQL text.
     #[must_use]
     pub fn has_sql_prepared(&self) -> bool {
-        !self.sql_prepared.is_empty()
+        self.named.as_ref().is_some_and(|named| !named.sql_prepared.is_empty())
     }
 
     /// Whether `name` was prepared by SQL text.
     #[must_use]
     pub fn is_sql_prepared(&self, name: &str) -> bool {
-        self.sql_prepared.contains_key(name)
+        self.named.as_ref().is_some_and(|named| named.sql_prepared.contains_key(name))
     }
 
     /// Whether what `name` was prepared as is a read.
     #[must_use]
     pub fn is_prepared_read(&self, name: &str) -> bool {
-        self.sql_prepared.get(name).is_some_and(|is_read| *is_read)
+        let prepared = self.named.as_ref().and_then(|named| named.sql_prepared.get(name));
+        prepared.is_some_and(|is_read| *is_read)
     }
 
     /// `name` was prepared by SQL text.
     pub fn on_sql_prepared(&mut self, name: String, is_read: bool) {
-        self.sql_prepared.insert(name, is_read);
+        self.named.get_or_insert_default().sql_prepared.insert(name, is_read);
     }
 
     /// Such a statement is gone; `None` for all.
     pub fn on_sql_deallocated(&mut self, name: Option<&str>) {
+        let Some(named) = &mut self.named else { return };
         match name {
-            Some(name) => drop(self.sql_prepared.remove(name)),
-            None => self.sql_prepared.clear(),
+            Some(name) => drop(named.sql_prepared.remove(name)),
+            None => named.sql_prepared.clear(),
         }
     }
 
     /// A cursor WITH HOLD was declared.
     pub fn on_declared(&mut self, name: String) {
-        self.declared.insert(name);
+        self.named.get_or_insert_default().declared.insert(name);
     }
 
     /// A cursor was closed, which no rollback undoes; `None` for all.
     pub fn on_closed(&mut self, name: Option<&str>) {
-        for cursors in [&mut self.held_cursors, &mut self.declared] {
+        let Some(named) = &mut self.named else { return };
+        for cursors in [&mut named.held_cursors, &mut named.declared] {
             match name {
                 Some(name) => drop(cursors.remove(name)),
                 None => cursors.clear(),
@@ -202,7 +209,7 @@ impl Pins {
             let is_doubt = matches!(told, Told::Unknown(_) | Told::AnyUnknown);
             // Where nothing is unknown, there is nothing to be known.
             if is_doubt || self.has_unknown_settings() {
-                self.told.push(told);
+                self.named.get_or_insert_default().told.push(told);
             }
         }
     }
@@ -210,6 +217,35 @@ impl Pins {
     /// The transaction was committed.
     pub fn on_commit(&mut self) {
         self.left.on_commit();
+        if let Some(named) = &mut self.named {
+            named.on_commit();
+            if named.is_empty() {
+                self.named = None;
+            }
+        }
+    }
+
+    /// It was rolled back.
+    pub fn on_rollback(&mut self) {
+        self.left.on_rollback();
+        if let Some(named) = &mut self.named {
+            named.declared.clear();
+            named.told.clear();
+        }
+    }
+}
+
+impl Named {
+    fn is_empty(&self) -> bool {
+        self.sql_prepared.is_empty() && self.held_cursors.is_empty() && !self.has_unknown_settings()
+    }
+
+    fn has_unknown_settings(&self) -> bool {
+        let is_unknown = |told: &Told| matches!(told, Told::Unknown(_) | Told::AnyUnknown);
+        self.unknown.is_any || !self.unknown.names.is_empty() || self.told.iter().any(is_unknown)
+    }
+
+    fn on_commit(&mut self) {
         self.held_cursors.append(&mut self.declared);
         for told in std::mem::take(&mut self.told) {
             match told {
@@ -219,13 +255,6 @@ impl Pins {
                 Told::AnyUnknown => self.unknown.is_any = true,
             }
         }
-    }
-
-    /// It was rolled back.
-    pub fn on_rollback(&mut self) {
-        self.left.on_rollback();
-        self.declared.clear();
-        self.told.clear();
     }
 }
 

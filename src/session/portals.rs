@@ -122,12 +122,15 @@ const UNKNOWN_OID: i32 = 705;
 /// and for good only when the reply comes: what an error voided has not happened.
 #[derive(Debug, Default)]
 pub struct Portals {
-    named: HashMap<Bytes, Portal>,
+    /// Boxed, because most sessions have none.
+    named: Option<Box<ByName>>,
     // Apart, because most sessions have no other.
     unnamed: Option<Portal>,
     /// Changes whose reply is still owed, oldest first; `None` closes.
     pending: VecDeque<(Bytes, Option<Portal>)>,
 }
+
+type ByName = HashMap<Bytes, Portal>;
 
 impl Portals {
     /// The portal of this name, the latest change counted.
@@ -136,7 +139,7 @@ impl Portals {
         match self.pending.iter().rev().find(|(changed, _)| changed == name) {
             Some((_, portal)) => portal.as_ref(),
             None if name.is_empty() => self.unnamed.as_ref(),
-            None => self.named.get(name),
+            None => self.named.as_ref()?.get(name),
         }
     }
 
@@ -150,9 +153,12 @@ impl Portals {
         match self.pending.pop_front() {
             Some((name, portal)) if name.is_empty() => self.unnamed = portal.map(Portal::kept),
             Some((name, Some(portal))) => {
-                self.named.insert(Bytes::copy_from_slice(&name), portal.kept());
+                let named = self.named.get_or_insert_default();
+                named.insert(Bytes::copy_from_slice(&name), portal.kept());
             }
-            Some((name, None)) => drop(self.named.remove(&name)),
+            Some((name, None)) => {
+                self.named.as_mut().and_then(|named| named.remove(&name));
+            }
             None => {}
         }
     }
@@ -165,9 +171,7 @@ impl Portals {
     /// The transaction is over, and with it all portals.
     pub fn clear(&mut self) {
         self.unnamed = None;
-        if !self.named.is_empty() {
-            self.named.clear();
-        }
+        self.named = None;
         self.pending.clear();
     }
 }
