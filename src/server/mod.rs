@@ -294,9 +294,8 @@ impl Gateway {
         // Boxed, so that what start-up needs is given back before the session idles along.
         let opening = Box::pin(self.open(stream, peer));
         async move {
-            if let Some((session, _places)) = opening.await {
-                session.serve().await;
-            }
+            let Some((session, _places)) = opening.await else { return };
+            session.serve().await;
         }
     }
 

@@ -57,7 +57,7 @@ impl Session {
         let plan = self.decide(&read, &[], false);
         if let Some(bypass) = self.goes_plainly(&read, &plan) {
             self.shared.cache.on_bypass(bypass);
-            return self.run_plainly(read).await;
+            return self.run_plainly(&read).await;
         }
         match self.answer_locally(&plan) {
             Ok(None) => {}

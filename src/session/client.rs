@@ -227,7 +227,8 @@ async fn within<T>(
     match (sending.as_mut().now_or_never(), limit) {
         (Some(sent), _) => sent.map_err(lost),
         (None, None) => sending.await.map_err(lost),
-        (None, Some(limit)) => match timeout(limit, sending).await {
+        // Boxed: an idle session has no room for a clock that is seldom needed.
+        (None, Some(limit)) => match Box::pin(timeout(limit, sending)).await {
             Ok(sent) => sent.map_err(lost),
             Err(_) => Err(GatewayError::ClientLost(io::ErrorKind::TimedOut)),
         },

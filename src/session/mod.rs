@@ -159,10 +159,32 @@ enum Phase {
     SkippingToSync,
 }
 
+/// What ends a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Sync,
+    Flush,
+}
+
+impl Ending {
+    const fn action(self) -> Action {
+        match self {
+            Self::Sync => Action::Sync,
+            Self::Flush => Action::Flush,
+        }
+    }
+}
+
 impl Session {
     /// Serves the client until it leaves or the session must end.
     pub async fn serve(mut self: Box<Self>) {
-        let Err(error) = self.converse().await else {
+        let outcome = self.converse().await;
+        // Boxed: while it idles, a session has no room for its end.
+        Box::pin(self.end(outcome)).await;
+    }
+
+    async fn end(mut self: Box<Self>, outcome: Result<(), GatewayError>) {
+        let Err(error) = outcome else {
             self.abandon();
             return self.client.close().await;
         };
@@ -201,8 +223,8 @@ impl Session {
                     }
                     Box::pin(self.run_batch(None)).await?;
                 }
-                b'S' => self.run_batch(Some(Action::Sync)).await?,
-                b'H' => Box::pin(self.run_batch(Some(Action::Flush))).await?,
+                b'S' => self.run_batch(Some(Ending::Sync)).await?,
+                b'H' => Box::pin(self.run_batch(Some(Ending::Flush))).await?,
                 b'X' => return Ok(()),
                 // COPY data behind a COPY that failed: PostgreSQL ignores it, and so do we.
                 b'd' | b'c' | b'f' => {}
@@ -249,12 +271,12 @@ impl Session {
     }
 
     /// Runs the messages kept, and `end` behind them.
-    async fn run_batch(&mut self, end: Option<Action>) -> Result<(), GatewayError> {
+    async fn run_batch(&mut self, end: Option<Ending>) -> Result<(), GatewayError> {
         let frames = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
-        let is_sync = matches!(end, Some(Action::Sync));
+        let is_sync = end == Some(Ending::Sync);
         self.on_exchange();
-        let outcome = self.batch(&frames, end).await;
+        let outcome = self.batch(&frames, end.map(Ending::action)).await;
         match outcome {
             Ok(()) => Ok(()),
             Err(error) if error.profile().severity == Severity::Fatal => Err(error),

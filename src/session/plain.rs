@@ -39,11 +39,11 @@ impl Session {
     }
 
     /// Runs a read that goes the short way.
-    pub(super) async fn run_plainly(&mut self, read: ReadStatement) -> Result<(), GatewayError> {
+    pub(super) async fn run_plainly(&mut self, read: &ReadStatement) -> Result<(), GatewayError> {
         self.control.cancel.on_begun();
-        let outcome = match self.exchange_plainly(&read).await {
+        let outcome = match self.exchange_plainly(read).await {
             Err(GatewayError::UpstreamLost) => {
-                Box::pin(self.exchange_again(&[Action::Query(read)])).await
+                Box::pin(async { self.exchange_again(&[Action::Query(read.clone())]).await }).await
             }
             outcome => outcome,
         };

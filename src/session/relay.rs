@@ -58,7 +58,7 @@ impl Session {
             let deadlines = [statement_deadline, kill_deadline, self.copy_deadline()];
             match deadlines.into_iter().flatten().min() {
                 None => self.hear().await?,
-                Some(deadline) => match timeout_at(deadline, self.hear()).await {
+                Some(deadline) => match Box::pin(timeout_at(deadline, self.hear())).await {
                     Ok(heard) => heard?,
                     Err(_) if statement_deadline == Some(deadline) => {
                         statement_deadline = None;
