@@ -26,7 +26,7 @@ pub struct Admission {
 struct Counts {
     consoles: usize,
     all: usize,
-    users: HashMap<String, usize>,
+    users: HashMap<Arc<str>, usize>,
     addresses: HashMap<IpAddr, usize>,
 }
 
@@ -61,9 +61,12 @@ impl Admission {
             return Err(SessionLimit::Address(max));
         }
         counts.all += 1;
-        *counts.users.entry(user.to_owned()).or_default() += 1;
+        // One name for all sessions of the user.
+        let known = counts.users.get_key_value(user).map(|(known, _)| Arc::clone(known));
+        let user = known.unwrap_or_else(|| user.into());
+        *counts.users.entry(Arc::clone(&user)).or_default() += 1;
         *counts.addresses.entry(address).or_default() += 1;
-        let kind = Admittance::Session { user: user.to_owned(), address };
+        let kind = Admittance::Session { user, address };
         Ok(Admitted { admission: Arc::clone(self), kind })
     }
 
@@ -94,8 +97,19 @@ pub struct Admitted {
 
 #[derive(Debug)]
 enum Admittance {
-    Session { user: String, address: IpAddr },
+    Session { user: Arc<str>, address: IpAddr },
     Console,
+}
+
+impl Admitted {
+    /// The user's name, shared by the sessions that count for it; `None` for the console's.
+    #[must_use]
+    pub fn user(&self) -> Option<Arc<str>> {
+        match &self.kind {
+            Admittance::Session { user, .. } => Some(Arc::clone(user)),
+            Admittance::Console => None,
+        }
+    }
 }
 
 /// The most sessions of the admin console.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, sleep};
-use tracing::{info, info_span, warn};
+use tracing::{info, warn};
 
 use self::admit::{Admission, Admitted, new_secret};
 use self::config::{AuthConfig, ServerConfig};
@@ -344,24 +344,17 @@ impl Gateway {
                 return None;
             }
         };
-        let who = Who { place, tls, ..Who::of(&client.user).at(client.peer) };
+        let user = admitted.user().unwrap_or_else(|| client.user.as_str().into());
+        let who = Who { place, tls, ..Who::of(user).at(client.peer) };
         let entered = self.shared.registry.enter(new_secret(client.version), who);
         let control = Arc::clone(&entered.control);
         // In this order: who is seen no more counts no more.
         let places = (admitted, entered);
-        let span = info_span!(
-            "session",
-            id = control.pid,
-            user = client.user,
-            database = client.database,
-            peer = %client.peer,
-        );
         let arrival = Arrival {
             socket,
             leftover: client.leftover,
             database: client.database,
             parameters: client.parameters,
-            span,
         };
         if place != Place::Served {
             Console::serve(arrival, self.shared, control).await;

@@ -114,7 +114,7 @@ impl Session {
         if knew {
             return self.ask(errand);
         }
-        tracing::warn!(parent: &self.span, ?errand, why, "the upstream did not answer the gateway's own question");
+        tracing::warn!(parent: &self.span(), ?errand, why, "the upstream did not answer the gateway's own question");
         if errand == Errand::Position {
             self.freshness.on_position_unknown();
         }

@@ -50,7 +50,7 @@ struct Portal {
 impl Console {
     /// Serves an admin until the client leaves or the session must end.
     pub async fn serve(arrival: Arrival, shared: Arc<Shared>, control: Arc<Control>) {
-        let Arrival { socket, leftover, span, database: _, parameters: _ } = arrival;
+        let Arrival { socket, leftover, database, parameters: _ } = arrival;
         let client = Client::new(socket, leftover, &shared.config).counted(&control);
         let mut console = Self {
             client,
@@ -61,7 +61,7 @@ impl Console {
             is_skipping: false,
         };
         if let Err(error) = console.converse().await {
-            tracing::debug!(parent: &span, label = error.label(), %error, "console session error");
+            tracing::debug!(parent: &console.control.span(&database), label = error.label(), %error, "console session error");
             if !matches!(error, GatewayError::ClientLost(_)) {
                 let mut reply = error.reply();
                 reply.severity = Severity::Fatal;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
+use tracing::Span;
 
 use super::seen::{Place, Seen, Who};
 use super::stats::Totals;
@@ -19,7 +20,7 @@ use crate::upstream::cancel::CancelSlot;
 pub struct Control {
     /// The process number that the client was told.
     pub pid: i32,
-    secret: Bytes,
+    secret: Box<[u8]>,
     /// Where its cancels go.
     pub cancel: CancelSlot,
     /// What others may see of it.
@@ -54,12 +55,28 @@ impl Control {
     fn new(pid: i32, secret: Bytes, who: Who) -> Self {
         Self {
             pid,
-            secret,
+            secret: Vec::from(secret).into(),
             cancel: CancelSlot::default(),
             seen: Seen::new(who),
             asked: AtomicU8::new(0),
             listener: AtomicWaker::new(),
         }
+    }
+
+    /// What log lines about it are told under, where it asked for this database.
+    #[must_use]
+    pub fn span(&self, database: &str) -> Span {
+        let Who { user, peer, .. } = &self.seen.who;
+        let peer = peer.map(tracing::field::display);
+        // Filters go by the part that lets clients in.
+        tracing::info_span!(
+            target: "pgsluice::server",
+            "session",
+            id = self.pid,
+            user = &**user,
+            database,
+            peer,
+        )
     }
 
     /// The secret that the client was told beside the number.

@@ -135,7 +135,7 @@ impl Session {
     }
 
     fn no_connection(&self, error: AcquireError) -> GatewayError {
-        tracing::warn!(parent: &self.span, %error, "no connection to the upstream");
+        tracing::warn!(parent: &self.span(), %error, "no connection to the upstream");
         GatewayError::NoConnection(error)
     }
 

@@ -110,8 +110,8 @@ pub struct Session {
     client: Client,
     shared: Arc<Shared>,
     control: Arc<Control>,
-    /// What its log lines are told under; entering it on every poll would cost more than it says.
-    span: Span,
+    /// The database that it asked for, where that is not the one that is served.
+    strange_database: Option<Box<str>>,
     state: State,
     prepared: Prepared,
     portals: Portals,
@@ -254,7 +254,7 @@ impl Session {
         }
         self.on_exchange();
         self.prepared.on_query();
-        tracing::debug!(parent: &self.span, statement = ?text, "query");
+        tracing::debug!(parent: &self.span(), statement = ?text, "query");
         let outcome = match self.state.is_writer() {
             false => self.query(&text).await,
             true => Box::pin(self.query_of_writer(&text)).await,
@@ -359,6 +359,12 @@ impl Session {
         Ok(())
     }
 
+    /// What its log lines are told under: made for each, for most sessions have none to tell.
+    fn span(&self) -> Span {
+        let served = self.shared.database.as_str();
+        self.control.span(self.strange_database.as_deref().unwrap_or(served))
+    }
+
     /// Logs an error once, where it is handled.
     fn note(&mut self, error: &GatewayError) {
         use crate::error::Fault;
@@ -368,10 +374,10 @@ impl Session {
         let label = error.label();
         match profile.fault {
             Fault::Client => {
-                tracing::debug!(parent: &self.span, label, sqlstate, %error, "session error");
+                tracing::debug!(parent: &self.span(), label, sqlstate, %error, "session error");
             }
             Fault::Upstream | Fault::Gateway => {
-                tracing::warn!(parent: &self.span, label, sqlstate, %error, "session error");
+                tracing::warn!(parent: &self.span(), label, sqlstate, %error, "session error");
             }
         }
     }

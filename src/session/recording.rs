@@ -154,7 +154,7 @@ impl Session {
             Some((known, sender)) if Arc::ptr_eq(known, &application) => Arc::clone(sender),
             _ => {
                 let (who, shared) = (&self.control.seen.who, &self.shared);
-                let address = who.peer.map(|(address, _)| address);
+                let address = who.peer.map(|peer| peer.ip());
                 let journal = &shared.stats.journal;
                 let sender = journal.sender(&who.user, &application, &shared.database, address);
                 self.watch.notes.sender = Some((application, Arc::clone(&sender)));

@@ -233,7 +233,7 @@ impl Session {
                 self.on_void(&void);
             }
             Step::OutOfStep => {
-                tracing::error!(parent: &self.span, tag = %char::from(tag), "the upstream's reply was out of step");
+                tracing::error!(parent: &self.span(), tag = %char::from(tag), "the upstream's reply was out of step");
                 return Err(OUT_OF_STEP);
             }
         }
@@ -291,7 +291,7 @@ impl Session {
     fn on_errand_failed(&self, errand: Errand, body: &[u8]) -> GatewayError {
         let message = message_of(body).to_owned();
         tracing::warn!(
-            parent: &self.span,
+            parent: &self.span(),
             ?errand,
             message,
             "the upstream refused the gateway's own request"
@@ -313,7 +313,7 @@ impl Session {
     fn on_fatal(&mut self, body: &[u8]) -> GatewayError {
         let text = |code| field(body, code).and_then(|text| str::from_utf8(text).ok());
         let (message, sqlstate) = (text(b'M'), text(b'C'));
-        tracing::warn!(parent: &self.span, message, sqlstate, "the upstream ended the connection");
+        tracing::warn!(parent: &self.span(), message, sqlstate, "the upstream ended the connection");
         self.lost()
     }
 

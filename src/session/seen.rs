@@ -3,7 +3,7 @@
 //! The session alone writes. What changes with every statement is a plain load and store of a
 //! number of its own; what is behind the lock changes when a setting is reported or a pin begins.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -22,7 +22,7 @@ pub struct Who {
     /// What the client asked for.
     pub place: Place,
     /// The other end; `None` for what is no TCP.
-    pub peer: Option<(IpAddr, u16)>,
+    pub peer: Option<SocketAddr>,
     /// What encrypts it.
     pub tls: Option<Tls>,
 }
@@ -30,14 +30,14 @@ pub struct Who {
 impl Who {
     /// A client without a socket.
     #[must_use]
-    pub fn of(user: &str) -> Self {
+    pub fn of(user: impl Into<Arc<str>>) -> Self {
         Self { user: user.into(), place: Place::Served, peer: None, tls: None }
     }
 
     /// The same at the other end of a socket.
     #[must_use]
     pub fn at(self, peer: SocketAddr) -> Self {
-        Self { peer: Some((peer.ip(), peer.port())), ..self }
+        Self { peer: Some(peer), ..self }
     }
 }
 

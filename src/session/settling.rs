@@ -128,7 +128,7 @@ impl Session {
         let Some(lease) = &mut self.link else { return Ok(()) };
         lease.parameters.on_status(body).ok_or(OUT_OF_STEP)?;
         if let Some(setting) = lease.open_wall() {
-            tracing::error!(parent: &self.span, setting, "an upstream connection lost its guard");
+            tracing::error!(parent: &self.span(), setting, "an upstream connection lost its guard");
             return Err(GatewayError::UpstreamOutOfStep("a guarded setting changed"));
         }
         Ok(())

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tracing::Span;
 
 use super::client::{Client, Socket};
 use super::config::SessionConfig;
@@ -40,8 +39,6 @@ pub struct Arrival {
     pub database: String,
     /// Its settings: of two with one name, the later holds.
     pub parameters: Vec<(String, String)>,
-    /// What its log lines are told under.
-    pub span: Span,
 }
 
 /// Says why there is no session.
@@ -61,13 +58,15 @@ impl Session {
         shared: Arc<Shared>,
         control: Arc<Control>,
     ) -> Option<Box<Self>> {
-        let Arrival { socket, leftover, database, parameters, span } = arrival;
+        let Arrival { socket, leftover, database, parameters } = arrival;
         let client = Client::new(socket, leftover, &shared.config).counted(&control);
         let is_writer = shared.about.is_writer(&control.seen.who.user);
         let startup = startup_settings(&parameters, is_writer);
         let settings = startup.as_ref().cloned().unwrap_or_default();
-        let mut session = Self::with(client, settings, shared, control, span);
-        let outcome = match (startup, database == session.shared.database) {
+        let mut session = Self::with(client, settings, shared, control);
+        let is_served = database == session.shared.database;
+        session.strange_database = (!is_served).then(|| database.as_str().into());
+        let outcome = match (startup, is_served) {
             (Err(error), _) => Err(error),
             (Ok(_), false) => {
                 let served = session.shared.database.clone();
@@ -93,14 +92,13 @@ impl Session {
         settings: Settings,
         shared: Arc<Shared>,
         control: Arc<Control>,
-        span: Span,
     ) -> Box<Self> {
         let user = control.seen.who.user.clone();
         let freshness = Freshness::new(&shared, &user);
         Box::new(Self {
             client,
             control,
-            span,
+            strange_database: None,
             state: match shared.about.is_writer(&user) {
                 true => State::of_writer(settings),
                 false => State::new(settings),
@@ -143,7 +141,7 @@ impl Session {
         let control = Arc::new(Control::unlisted(who));
         let socket = Socket::Memory(tokio::io::duplex(1).0);
         let client = Client::new(socket, BytesMut::new(), &shared.config);
-        let mut session = Self::with(client, settings, Arc::clone(shared), control, Span::none());
+        let mut session = Self::with(client, settings, Arc::clone(shared), control);
         session.set_own_at_startup(parameters)?;
         for (name, value) in parameters.iter().filter(|(name, _)| name == "application_name") {
             let body = [name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat();

@@ -1,6 +1,6 @@
 //! Sessions that nobody has, to ask what would become of a text in one.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,8 +30,8 @@ pub async fn explain(
     imagined: &Imagined,
     text: &Bytes,
 ) -> Result<Explanation, GatewayError> {
-    let peer = imagined.address.map(|address| (address, 0));
-    let who = Who { peer, ..Who::of(&imagined.user) };
+    let peer = imagined.address.map(|address| SocketAddr::new(address, 0));
+    let who = Who { peer, ..Who::of(imagined.user.as_str()) };
     let application = Some(imagined.application.clone()).filter(|name| !name.is_empty());
     let parameters = application.map(|name| ("application_name".to_owned(), name));
     let parameters: Vec<_> = parameters.into_iter().collect();

@@ -35,7 +35,7 @@ impl<'a> Sender<'a> {
             user: &self.who.user,
             application: self.application,
             database: self.database,
-            address: self.who.peer.map(|(address, _)| address),
+            address: self.who.peer.map(|peer| peer.ip()),
             statement: stated,
         }
     }

@@ -117,7 +117,6 @@ impl World {
             leftover: BytesMut::new(),
             database: DATABASE.to_owned(),
             parameters: parameters.iter().map(owned).collect(),
-            span: tracing::Span::none(),
         };
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
