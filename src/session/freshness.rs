@@ -80,7 +80,7 @@ impl Freshness {
             min_tick: Lsn::ZERO,
             places: shared.upstreams.floors().places(user, "", None),
             group: None,
-            application: "".into(),
+            application: Arc::default(),
             route: RouteOverride::Auto,
             is_unknown: false,
         }
@@ -98,6 +98,11 @@ impl Freshness {
     #[must_use]
     pub fn application(&self) -> Arc<str> {
         Arc::clone(&self.application)
+    }
+
+    /// The same, to be replaced by an equal one that is shared.
+    pub(super) const fn application_mut(&mut self) -> &mut Arc<str> {
+        &mut self.application
     }
 
     /// `DISCARD ALL`: what was set is as at start-up. What was seen stays seen.

@@ -42,6 +42,7 @@ mod copying;
 pub mod described;
 pub mod effect;
 pub mod explain;
+mod few;
 pub mod freshness;
 pub mod interner;
 mod late;

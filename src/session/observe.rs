@@ -6,15 +6,15 @@
 //! The gateway's own time is what an exchange took without its time upstream and without a wait for
 //! a connection. To know it takes two more looks at the clock, so it is measured now and then.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::Session;
+use super::few::Few;
 use super::ledger::Owed;
 use super::plan::{FORWARD, Plan};
-use super::recording::{Decided, End};
+use super::recording::{Decided, End, sender};
 use super::runnable::Runnable;
 use super::statements::{Call, Whom};
 use super::tally::Answered;
@@ -29,23 +29,25 @@ use crate::upstream::parameters::Parameters;
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     /// What was decided on, of which it is not known yet whether it runs.
-    pub(super) decided: VecDeque<Option<Decided>>,
+    pub(super) decided: Few<Option<Decided>>,
     /// What runs.
-    running: Vec<Running>,
+    running: Few<Running>,
     /// How many of these have been answered, or have failed.
     done: usize,
     /// What the client had been sent, and what was to be sent, when the last of them was done.
     sent_before: u64,
     /// Where a part of an exchange that was not measured is counted from.
-    measured: Option<Measured>,
+    measured: Option<Box<Measured>>,
     exchanges: u8,
+    /// Who runs its statements, as long as the client was told these settings.
     whom: Option<(Parameters, Whom)>,
-    pub(super) sender: Option<(Arc<str>, Arc<Sender>)>,
+    /// Who sends them, as long as the application has the same name.
+    pub(super) sender: Option<Arc<Sender>>,
     /// The rows of the stored reply that was told: what statistics by fingerprint count are those
     /// that a server returned.
     pub(super) hit_rows: u64,
     /// The last error of the gateway's own in this exchange.
-    pub(super) error: Option<End>,
+    pub(super) error: Option<Box<End>>,
     /// How long the exchange has waited for a connection, in microseconds.
     pub(super) waited_us: u64,
 }
@@ -83,12 +85,12 @@ impl Session {
         // Not the first of each: that would be all there is of sessions that ask once.
         let turn = notes.exchanges.wrapping_add(phase) % MEASURED_EVERY;
         if turn == 0 && notes.measured.is_none() {
-            notes.measured = Some(Measured {
+            notes.measured = Some(Box::new(Measured {
                 began: Instant::now(),
                 elsewhere_us: 0,
                 ended_us: None,
                 answered: Answered::default(),
-            });
+            }));
         }
         if notes.running.is_empty() {
             notes.sent_before = sent;
@@ -143,7 +145,7 @@ impl Session {
 
     fn on_running(&mut self, fingerprint: impl FnOnce() -> Option<Arc<Fingerprint>>) {
         let notes = &mut self.watch.notes;
-        let decided = notes.decided.pop_front().flatten();
+        let decided = notes.decided.pop().flatten();
         if decided.is_some() || self.shared.stats.statements.is_on() {
             let (fingerprint, call) = (fingerprint(), Call::default());
             notes.running.push(Running { fingerprint, decided, call, sqlstate: None });
@@ -197,7 +199,7 @@ impl Session {
         let notes = &mut self.watch.notes;
         if notes.running.len() > notes.done {
             let not_run = notes.running.split_off(notes.done);
-            self.on_not_run_of(not_run.into_iter().filter_map(|running| running.decided));
+            self.on_not_run_of(not_run.filter_map(|running| running.decided));
         }
     }
 
@@ -231,7 +233,7 @@ impl Session {
         let sent = self.sent();
         let notes = &mut self.watch.notes;
         (notes.done, notes.sent_before) = (0, sent);
-        for Running { call, .. } in &mut notes.running {
+        for Running { call, .. } in notes.running.iter_mut() {
             *call = Call::default();
         }
     }
@@ -260,43 +262,43 @@ impl Session {
     pub(super) fn on_statements_lost(&mut self) {
         self.count_running(|call| call.is_error = true);
         let not_run = std::mem::take(&mut self.watch.notes.decided);
-        self.on_not_run_of(not_run.into_iter().flatten());
+        self.on_not_run_of(not_run.flatten());
     }
 
     fn count_running(&mut self, change: impl Fn(&mut Call)) {
+        self.watch.notes.done = 0;
         if self.watch.notes.running.is_empty() {
-            self.watch.notes.done = 0;
             return;
         }
-        let mut running = std::mem::take(&mut self.watch.notes.running);
-        for running in &mut running {
+        let mut all = std::mem::take(&mut self.watch.notes.running);
+        for running in all.iter_mut() {
             change(&mut running.call);
+            self.count_call(running);
+            self.on_over(running);
         }
-        self.count_calls(&running);
-        running.drain(..).for_each(|running| self.on_over(running));
-        running.shrink_to(RUNNING_KEPT);
         let notes = &mut self.watch.notes;
-        (notes.running, notes.done) = (running, 0);
-        notes.decided.shrink_to(RUNNING_KEPT);
         (notes.waited_us, notes.hit_rows) = (0, 0);
     }
 
-    fn count_calls(&mut self, running: &[Running]) {
-        let Self { watch, shared, control, parameters, .. } = self;
+    fn count_call(&mut self, running: &Running) {
+        let is_recorded = self.is_recorded();
+        let Self { watch, shared, control, parameters, freshness, .. } = self;
         if !shared.stats.statements.is_on() {
             return;
         }
         let notes = &mut watch.notes;
         if notes.whom.as_ref().is_none_or(|(known, _)| known != parameters) {
-            let application = control.seen.application_name().into();
+            if is_recorded {
+                // Has the name shared with other sessions.
+                let _ = sender(notes, freshness, control, shared);
+            }
+            let (told, named) = (control.seen.application_name(), freshness.application());
+            let application = if *told == *named { named } else { told.into() };
             let whom = Whom { user: Arc::clone(&control.seen.who.user), application };
             notes.whom = Some((parameters.clone(), whom));
         }
-        let Some((_, whom)) = &notes.whom else { return };
-        for Running { fingerprint, call, .. } in running {
-            if let Some(fingerprint) = fingerprint {
-                shared.stats.statements.on_call(fingerprint, whom, *call);
-            }
+        if let (Some((_, whom)), Some(fingerprint)) = (&notes.whom, &running.fingerprint) {
+            shared.stats.statements.on_call(fingerprint, whom, running.call);
         }
     }
 
@@ -309,15 +311,17 @@ impl Session {
 
 /// The number at the end of a tag: `SELECT 3`, `INSERT 0 3`; 0 where there is none.
 fn rows(body: &[u8]) -> u64 {
-    let digits = body.strip_suffix(b"\0").unwrap_or(body).rsplit(|byte| *byte == b' ').next();
-    digits.and_then(|digits| str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0)
+    let tag = body.strip_suffix(b"\0").unwrap_or(body);
+    let digits = tag.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let rows = digits.iter().try_fold(0_u64, |rows, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        rows.checked_mul(10)?.checked_add(digit.into())
+    });
+    rows.unwrap_or_default()
 }
 
 /// One exchange of so many of a session is measured.
 const MEASURED_EVERY: u8 = 16;
-
-/// The room for statements that a session keeps.
-const RUNNING_KEPT: usize = 1;
 
 #[cfg(test)]
 mod tests {

@@ -11,8 +11,11 @@ use std::time::SystemTime;
 
 use self::query_log::Entry;
 use super::Session;
-use super::observe::Running;
+use super::control::Control;
+use super::freshness::Freshness;
+use super::observe::{Notes, Running};
 use super::ruling::Stated;
+use super::shared::Shared;
 use crate::error::GatewayError;
 use crate::journal::{Came, Outcome, Sender, Sighting};
 use crate::upstream::upstreams::Shown;
@@ -58,7 +61,7 @@ impl Session {
             true => None,
             false => Some(Decided { stated, at_us: now_us() }),
         };
-        self.watch.notes.decided.push_back(decided);
+        self.watch.notes.decided.push(decided);
     }
 
     /// What was decided on may not run, none of it.
@@ -67,14 +70,14 @@ impl Session {
             GatewayError::Rule(_) => Outcome::Denied,
             _ => Outcome::Failed,
         };
-        for decided in std::mem::take(&mut self.watch.notes.decided).into_iter().flatten() {
+        for decided in std::mem::take(&mut self.watch.notes.decided).flatten() {
             self.record(decided, came(outcome), End::by(error));
         }
     }
 
     /// The next statement that was decided on needs no upstream.
     pub(super) fn on_answered_here(&mut self, outcome: Outcome) {
-        if let Some(decided) = self.watch.notes.decided.pop_front().flatten() {
+        if let Some(decided) = self.watch.notes.decided.pop().flatten() {
             self.record(decided, came(outcome), End::at("gateway"));
         }
     }
@@ -87,8 +90,8 @@ impl Session {
     }
 
     /// A statement that ran is over.
-    pub(super) fn on_over(&mut self, running: Running) {
-        let Some(decided) = running.decided else { return };
+    pub(super) fn on_over(&mut self, running: &mut Running) {
+        let Some(decided) = running.decided.take() else { return };
         let call = running.call;
         let (outcome, rows, place) = match (call.is_error, call.is_hit) {
             (true, _) => (Outcome::Failed, call.rows, self.place()),
@@ -96,7 +99,7 @@ impl Session {
             (false, false) => (Outcome::Ran, call.rows, self.place()),
         };
         let end = match (running.sqlstate, self.watch.notes.error.as_ref()) {
-            (None, Some(error)) if call.is_error => *error,
+            (None, Some(error)) if call.is_error => **error,
             (sqlstate, _) => End { place, sqlstate, error: None },
         };
         let came = Came { outcome, us: call.us, rows, bytes: call.bytes };
@@ -114,23 +117,26 @@ impl Session {
             let stated = Stated::Unknown { may_write: true };
             self.record(Decided { stated, at_us: now_us() }, came(Outcome::Refused), end);
         }
-        self.watch.notes.error = Some(end);
+        self.watch.notes.error = Some(Box::new(end));
     }
 
     fn record(&mut self, decided: Decided, came: Came, end: End) {
-        let sender = self.sender();
         let Decided { stated, at_us } = decided;
-        self.shared.stats.journal.on_statement(&Sighting {
+        let Self { watch, freshness, control, shared, .. } = self;
+        let stats = &shared.stats;
+        let (session, wait_us) = (control.pid, watch.notes.waited_us);
+        let sender = sender(&mut watch.notes, freshness, control, shared);
+        stats.journal.on_statement(&Sighting {
             minute: at_us / MINUTE_US,
-            sender: &sender,
+            sender,
             statement: &stated,
             is_at_hand: stated.is_at_hand(),
             came,
         });
-        let (session, wait_us) = (self.control.pid, self.watch.notes.waited_us);
-        let Some(log) = &self.shared.stats.query_log else { return };
+        let Some(log) = &stats.query_log else { return };
         if log.wants(session, at_us, came.us.saturating_add(wait_us)) {
             let End { place, sqlstate, error } = end;
+            let sender = Arc::clone(sender);
             let entry =
                 Entry { stated, sender, session, at_us, came, wait_us, place, sqlstate, error };
             log.writer.offer(entry, 1);
@@ -146,22 +152,28 @@ impl Session {
             Shown::UpTo(_) => "replica",
         })
     }
+}
 
-    /// Who sends this session's statements.
-    fn sender(&mut self) -> Arc<Sender> {
-        let application = self.freshness.application();
-        match &self.watch.notes.sender {
-            Some((known, sender)) if Arc::ptr_eq(known, &application) => Arc::clone(sender),
-            _ => {
-                let (who, shared) = (&self.control.seen.who, &self.shared);
-                let address = who.peer.map(|peer| peer.ip());
-                let journal = &shared.stats.journal;
-                let sender = journal.sender(&who.user, &application, &shared.database, address);
-                self.watch.notes.sender = Some((application, Arc::clone(&sender)));
-                sender
-            }
-        }
+/// Who sends a session's statements.
+pub(super) fn sender<'a>(
+    notes: &'a mut Notes,
+    freshness: &mut Freshness,
+    control: &Control,
+    shared: &Shared,
+) -> &'a Arc<Sender> {
+    let application = freshness.application_mut();
+    if notes.sender.as_ref().is_some_and(|known| !Arc::ptr_eq(&known.application, application)) {
+        notes.sender = None;
     }
+    notes.sender.get_or_insert_with(|| {
+        let who = &control.seen.who;
+        let address = who.peer.map(|peer| peer.ip());
+        let journal = &shared.stats.journal;
+        let sender = journal.sender(&who.user, application, &shared.database, address);
+        // One name for all who have it.
+        *application = Arc::clone(&sender.application);
+        sender
+    })
 }
 
 const fn came(outcome: Outcome) -> Came {
@@ -170,7 +182,7 @@ const fn came(outcome: Outcome) -> Came {
 
 fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    since.as_secs().saturating_mul(1_000_000).saturating_add(since.subsec_micros().into())
 }
 
 const MINUTE_US: u64 = 60_000_000;

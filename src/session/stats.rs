@@ -27,7 +27,7 @@ impl Clock {
     #[must_use]
     pub fn us(&self, moment: Instant) -> u64 {
         let since = moment.saturating_duration_since(self.epoch);
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        since.as_secs().saturating_mul(1_000_000).saturating_add(since.subsec_micros().into())
     }
 
     /// This moment.
