@@ -237,3 +237,21 @@ fn startup_settings(
     }
     Ok(settings)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_returned<A, R>(_: impl FnOnce(A) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    /// Most sessions idle most of the time: what each takes is taken thousands of times over. What
+    /// few sessions need is boxed, and made when it is needed.
+    #[test]
+    fn an_idle_session_is_small() {
+        let task = size_of_returned(Session::serve);
+        let sizes = (size_of::<Session>(), size_of::<Control>(), task);
+        assert!(sizes.0 <= 1_248 && sizes.1 <= 400 && sizes.2 <= 1_280, "{sizes:?}");
+    }
+}
