@@ -1,10 +1,12 @@
 //! Analyses kept by text, bounded in bytes, and cheap to read from many threads.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+
+use super::hash::TextHasher;
 
 /// A bounded map from a text to what is known of it.
 ///
@@ -14,7 +16,7 @@ use bytes::Bytes;
 pub struct Memo<V> {
     // One lock for each part, so that threads rarely meet.
     shards: Vec<Mutex<Shard<V>>>,
-    hasher: RandomState,
+    hasher: TextHasher,
     shard_bytes_max: usize,
 }
 
@@ -23,7 +25,7 @@ impl<V: Clone> Memo<V> {
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect();
-        Self { shards, hasher: RandomState::new(), shard_bytes_max: bytes_max / SHARDS }
+        Self { shards, hasher: TextHasher::new(), shard_bytes_max: bytes_max / SHARDS }
     }
 
     /// What is known of `key`.
@@ -35,7 +37,7 @@ impl<V: Clone> Memo<V> {
     /// The hash of `key`, for who needs it more than once.
     #[must_use]
     pub fn hash(&self, key: &[u8]) -> u64 {
-        self.hasher.hash_one(key)
+        self.hasher.hash(key)
     }
 
     /// What is known of `key`, which has this hash.

@@ -19,6 +19,7 @@ mod cursor;
 mod explain;
 pub mod fingerprint;
 pub mod functions;
+mod hash;
 pub mod kind;
 pub mod lexer;
 pub mod memo;
