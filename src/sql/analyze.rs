@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::ast::{self, TableName};
-use super::calls::{self, Call, Calls, stronger};
+use super::ast::TableName;
+use super::calls::Call;
+use super::facts::Facts;
 use super::fingerprint::{self, Fingerprint};
-use super::kind::{GatewayCommand, Kind, names_no_table};
+use super::kind::{GatewayCommand, Kind};
 use super::lexer::{LexOptions, lex};
 use super::memo::Memo;
-use super::proof::{Proof, prove};
 use super::recent::Recent;
 use super::refusal::Refusal;
 use super::split::{Part, split};
@@ -77,17 +77,6 @@ pub struct ReadStatement {
     facts: Arc<Facts>,
     /// How often the text has come lately, this time counted, as far as is remembered.
     sightings: u8,
-}
-
-/// What is known of every statement of one shape.
-#[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) kind: Kind,
-    pub(super) bypass: Option<Bypass>,
-    pub(super) calls: Calls,
-    pub(super) tables: Vec<TableName>,
-    pub(super) knows_tables: bool,
-    pub(super) fingerprint: Arc<Fingerprint>,
 }
 
 impl ReadStatement {
@@ -314,12 +303,12 @@ impl Analyzer {
         if let Some(facts) = self.by_shape.get(&shape) {
             return Analysis::Read(ReadStatement::new(text, start, facts));
         }
-        match facts(&tokens, &text) {
+        match Facts::of(&tokens, &text) {
             Ok(facts) => {
                 let facts = Arc::new(facts);
                 // What a setting is set to is a constant, and decides.
                 if !matches!(facts.kind, Kind::Set(_) | Kind::Gateway(GatewayCommand::Set { .. })) {
-                    self.by_shape.insert(shape.into(), Arc::clone(&facts), facts_bytes(&facts));
+                    self.by_shape.insert(shape.into(), Arc::clone(&facts), facts.bytes());
                 }
                 Analysis::Read(ReadStatement::new(text, start, facts))
             }
@@ -332,46 +321,11 @@ impl Analyzer {
 /// and finding its shape costs less than remembering a text whose constants may never come again.
 const SHORT_BYTES_MAX: usize = 256;
 
-/// Works out what the statement of `tokens` is; `text` is its own text.
-fn facts(tokens: &Tokens<'_>, text: &[u8]) -> Result<Facts, Refusal> {
-    let Proof { kind, has_query } = prove(tokens)?;
-    let calls = calls::collect(tokens, matches!(kind, Kind::Set(_)))?;
-    let inspection = match has_query {
-        true => str::from_utf8(text).ok().and_then(ast::inspect),
-        false => None,
-    };
-    if let Some(inspection) = inspection.as_ref().filter(|inspection| !inspection.is_read) {
-        return Err(Refusal::Disagreement { verb: inspection.verb });
-    }
-    let tree = inspection.as_ref().map_or(Some(Bypass::Unparsed), |inspection| inspection.bypass);
-    let bypass = match kind {
-        Kind::Query => stronger(calls.bypass, tree),
-        _ => Some(Bypass::NotAQuery),
-    };
-    let knows_tables = inspection.is_some() || names_no_table(&kind, has_query);
-    let tables = inspection.map(|inspection| inspection.tables).unwrap_or_default();
-    Ok(Facts {
-        kind,
-        bypass,
-        calls,
-        tables,
-        knows_tables,
-        fingerprint: Fingerprint::new(tokens).into(),
-    })
-}
-
-/// What `facts` takes, in bytes, roughly.
-fn facts_bytes(facts: &Facts) -> usize {
-    let calls = &facts.calls;
-    let names = calls.functions.len() + calls.attributes.len() + calls.operators.len();
-    size_of::<Facts>() + facts.fingerprint.text().len() + (names + facts.tables.len()) * NAME_BYTES
-}
-
 /// What `script` takes beside its text, in bytes, roughly.
 fn script_bytes(script: &Script) -> usize {
     let one = |analysis: &Analysis| match analysis {
         Analysis::Empty => 0,
-        Analysis::Read(read) => facts_bytes(&read.facts),
+        Analysis::Read(read) => read.facts.bytes(),
         Analysis::Refused(refusal) => size_of::<Refusal>() + refusal.message().len(),
     };
     match script {
@@ -381,6 +335,3 @@ fn script_bytes(script: &Script) -> usize {
         }
     }
 }
-
-/// What a name takes with its string, in bytes, roughly.
-const NAME_BYTES: usize = 80;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
-use super::analyze::{Analysis, Analyzer, Facts, ReadStatement, Script};
+use super::analyze::{Analysis, Analyzer, ReadStatement, Script};
 use super::calls::Calls;
+use super::facts::Facts;
 use super::fingerprint::Fingerprint;
 use super::kind::{GatewayCommand, Kind};
 use super::lexer::{LexOptions, lex};

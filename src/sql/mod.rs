@@ -17,6 +17,7 @@ mod chars;
 mod commands;
 mod cursor;
 mod explain;
+mod facts;
 pub mod fingerprint;
 pub mod functions;
 mod hash;
