@@ -1,7 +1,8 @@
 //! From a statement's text to what it was proven to be.
 //!
 //! ```text
-//! text ─► memo by text ─► lex, split ─► memo by shape ─► proof ─► calls ─► tree ─► ReadStatement
+//! text ─► memo by text ─► memo by skeleton ─► lex, split ─► memo by shape ─┐
+//!                             ReadStatement ◄─ tree ◄─ calls ◄─ proof ◄────┘
 //! ```
 
 use std::sync::Arc;
@@ -12,11 +13,12 @@ use super::ast::TableName;
 use super::calls::Call;
 use super::facts::Facts;
 use super::fingerprint::{self, Fingerprint};
-use super::kind::{GatewayCommand, Kind};
+use super::kind::Kind;
 use super::lexer::{LexOptions, lex};
 use super::memo::Memo;
 use super::recent::Recent;
 use super::refusal::Refusal;
+use super::skeleton::SKELETON_BYTES_MAX;
 use super::split::{Part, split};
 use super::tokens::{Token, Tokens};
 use super::unreadable::unreadable;
@@ -82,6 +84,11 @@ pub struct ReadStatement {
 impl ReadStatement {
     pub(super) const fn new(text: Bytes, start: usize, facts: Arc<Facts>) -> Self {
         Self { text, start, facts, sightings: 0 }
+    }
+
+    /// What is known of it.
+    pub(super) const fn facts(&self) -> &Arc<Facts> {
+        &self.facts
     }
 
     /// The bytes that were analysed, and the bytes to send.
@@ -193,8 +200,9 @@ impl ReadStatement {
 #[derive(Debug)]
 pub struct Analyzer {
     config: Config,
-    recent: Recent,
+    pub(super) recent: Recent,
     by_text: Memo<Script>,
+    pub(super) by_skeleton: Memo<Arc<Facts>>,
     by_shape: Memo<Arc<Facts>>,
     /// For users who may write: texts in which something is not a proven read.
     pub(super) classified: Memo<Classified>,
@@ -204,10 +212,15 @@ impl Analyzer {
     /// An analyser with an empty memo.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let bytes = config.memo_bytes_max / 8;
-        let (by_text, by_shape) = (Memo::new(3 * bytes), Memo::new(3 * bytes));
-        let classified = Memo::new(2 * bytes);
-        Self { config, recent: Recent::default(), by_text, by_shape, classified }
+        let bytes = config.memo_bytes_max / 16;
+        Self {
+            config,
+            recent: Recent::default(),
+            by_text: Memo::new(6 * bytes),
+            by_skeleton: Memo::new(2 * bytes),
+            by_shape: Memo::new(4 * bytes),
+            classified: Memo::new(4 * bytes),
+        }
     }
 
     /// Analyses text that may be one statement only, as in `Parse`.
@@ -242,11 +255,12 @@ impl Analyzer {
         let known = if is_worth_it { self.by_text.get_hashed(hash, text) } else { None };
         let mut script = known.unwrap_or_else(|| {
             let text = Bytes::copy_from_slice(text);
-            let script = self.analyze_anew(&text);
-            if is_worth_it {
-                let bytes = script_bytes(&script);
-                self.by_text.insert_hashed(hash, text, script.clone(), bytes);
+            if !is_worth_it {
+                return self.analyze_by_skeleton(text);
             }
+            let script = self.analyze_by_skeleton(text.clone());
+            let bytes = script_bytes(&script);
+            self.by_text.insert_hashed(hash, text, script.clone(), bytes);
             script
         });
         if let Script::One(Analysis::Read(read)) = &mut script {
@@ -263,7 +277,8 @@ impl Analyzer {
     /// How many bytes the memo holds.
     #[must_use]
     pub fn memo_bytes(&self) -> usize {
-        self.by_text.bytes() + self.by_shape.bytes() + self.classified.bytes()
+        let facts = self.by_skeleton.bytes() + self.by_shape.bytes();
+        self.by_text.bytes() + facts + self.classified.bytes()
     }
 
     /// PostgreSQL always reads these sessions' text so: the setting is not theirs to change.
@@ -306,8 +321,7 @@ impl Analyzer {
         match Facts::of(&tokens, &text) {
             Ok(facts) => {
                 let facts = Arc::new(facts);
-                // What a setting is set to is a constant, and decides.
-                if !matches!(facts.kind, Kind::Set(_) | Kind::Gateway(GatewayCommand::Set { .. })) {
+                if !facts.kind.depends_on_constants() {
                     self.by_shape.insert(shape.into(), Arc::clone(&facts), facts.bytes());
                 }
                 Analysis::Read(ReadStatement::new(text, start, facts))
@@ -319,7 +333,7 @@ impl Analyzer {
 
 /// The longest text that is not remembered when it comes for the first time, in bytes: reading it
 /// and finding its shape costs less than remembering a text whose constants may never come again.
-const SHORT_BYTES_MAX: usize = 256;
+const SHORT_BYTES_MAX: usize = SKELETON_BYTES_MAX;
 
 /// What `script` takes beside its text, in bytes, roughly.
 fn script_bytes(script: &Script) -> usize {

@@ -98,6 +98,15 @@ pub enum Kind {
     Gateway(GatewayCommand),
 }
 
+impl Kind {
+    /// Whether a statement with other constants may be of another kind: what a setting is set to
+    /// is one, and all that is to be explained may be.
+    pub(super) const fn depends_on_constants(&self) -> bool {
+        use GatewayCommand::{Explain, Set};
+        matches!(self, Self::Set(_) | Self::Gateway(Set { .. } | Explain { .. }))
+    }
+}
+
 /// Whether no table stands in a statement that no tree was made of.
 pub(super) const fn names_no_table(kind: &Kind, has_query: bool) -> bool {
     !has_query && !matches!(kind, Kind::CopyOut | Kind::LockShare)

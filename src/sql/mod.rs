@@ -31,6 +31,7 @@ pub mod replay;
 mod set;
 mod set_config;
 pub mod settings;
+mod skeleton;
 pub mod split;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ mod corpus;
 mod facts;
 mod lexer;
 mod properties;
+mod skeleton;
 mod writes;
 
 use bytes::Bytes;
