@@ -12,6 +12,7 @@ use super::plan::{Plan, is_one_on_its_face};
 use super::portals::Parameter;
 use super::prepared::Statement;
 use super::ruling::Stated;
+use super::shared::Greeting;
 use super::state::Block;
 use super::{Phase, Session, show};
 use crate::bypass::Bypass;
@@ -25,7 +26,7 @@ use crate::wire::frame::Frame;
 impl Session {
     /// Answers the text of a simple query.
     pub(super) async fn query(&mut self, text: &Bytes) -> Result<(), GatewayError> {
-        match self.shared.analyze_script(text).await {
+        match self.shared.analyze_query(text).await {
             // Behind extended messages without their Sync, all is told in its turn.
             Script::One(analysis) if self.is_unsynced => {
                 Box::pin(self.many(text, std::slice::from_ref(&analysis))).await
@@ -299,12 +300,13 @@ impl Session {
                 self.state.on_discarded();
                 self.freshness.on_discarded(&self.shared, &self.control.seen.who.user);
                 put_command_complete(&mut out, "DISCARD ALL");
-                if let Some(parameters) =
+                if let Some(Greeting { parameters, .. }) =
                     self.shared.greetings.find(self.state.is_writer(), self.state.settings())
                 {
                     parameters.put_changes_since(&self.parameters, &mut out);
                     self.parameters = parameters;
                     self.control.seen.on_parameters(&self.parameters);
+                    self.on_names();
                 }
             }
             Plan::Discard(what) => put_command_complete(&mut out, what.tag()),

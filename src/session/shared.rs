@@ -73,6 +73,14 @@ impl Shared {
         analysis.await.unwrap_or(Script::One(Analysis::Refused(Refusal::TooTangled)))
     }
 
+    /// The same for the text of a `Query`, which is gone when it has run.
+    pub async fn analyze_query(self: &Arc<Self>, text: &Bytes) -> Script {
+        match text.len() <= INLINE_BYTES_MAX {
+            true => self.analyzer.analyze_passing(text),
+            false => self.analyze_script(text).await,
+        }
+    }
+
     /// The same for users who may write.
     pub async fn classify(self: &Arc<Self>, text: &Bytes) -> Classified {
         if text.len() <= INLINE_BYTES_MAX {
@@ -210,13 +218,13 @@ fn check(snapshot: &CatalogSnapshot, read: &ReadStatement) -> Result<(), Refusal
 #[derive(Debug, Default)]
 pub struct Greetings {
     // A lock because all sessions share it; held for one look-up a session.
-    known: Mutex<HashMap<(bool, Vec<u8>), Parameters>>,
+    known: Mutex<HashMap<(bool, Vec<u8>), Greeting>>,
 }
 
 impl Greetings {
     /// What to tell a session with these settings, if that is known.
     #[must_use]
-    pub fn find(&self, is_writer: bool, settings: &Settings) -> Option<Parameters> {
+    pub fn find(&self, is_writer: bool, settings: &Settings) -> Option<Greeting> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&(is_writer, settings.to_key())).cloned()
     }
@@ -227,8 +235,18 @@ impl Greetings {
         if known.len() >= GREETINGS_MAX {
             known.clear();
         }
-        known.insert((is_writer, settings.to_key()), parameters);
+        let greeting = Greeting { settings: settings.clone(), parameters };
+        known.insert((is_writer, greeting.settings.to_key()), greeting);
     }
+}
+
+/// What all sessions that start with the same settings have in common.
+#[derive(Clone, Debug)]
+pub struct Greeting {
+    /// The settings: to hold these saves memory, and to compare them with a connection's time.
+    pub settings: Settings,
+    /// What the upstream reports.
+    pub parameters: Parameters,
 }
 
 /// How many different sets of start-up settings are remembered.

@@ -15,7 +15,7 @@ use super::portals::Portals;
 use super::prepared::Prepared;
 use super::relay::Until;
 use super::seen::Who;
-use super::shared::Shared;
+use super::shared::{Greeting, Shared};
 use super::stale::Staleness;
 use super::state::State;
 use super::watch::Watch;
@@ -63,6 +63,9 @@ impl Session {
         let is_writer = shared.about.is_writer(&control.seen.who.user);
         let startup = startup_settings(&parameters, is_writer);
         let settings = startup.as_ref().cloned().unwrap_or_default();
+        // Most sessions begin as others did.
+        let known = shared.greetings.find(is_writer, &settings);
+        let settings = known.map_or(settings, |greeting| greeting.settings);
         let mut session = Self::with(client, settings, shared, control);
         let is_served = database == session.shared.database;
         session.strange_database = (!is_served).then(|| database.as_str().into());
@@ -168,7 +171,7 @@ impl Session {
     async fn greet(&mut self) -> Result<(), GatewayError> {
         self.parameters =
             match self.shared.greetings.find(self.state.is_writer(), self.state.settings()) {
-                Some(parameters) => parameters,
+                Some(Greeting { parameters, .. }) => parameters,
                 None => self.ask_greeting().await?,
             };
         self.control.seen.on_parameters(&self.parameters);

@@ -237,11 +237,23 @@ impl Analyzer {
     /// The statements' texts are copies: they keep nothing alive of what `text` is a part of.
     #[must_use]
     pub fn analyze_script(&self, text: &Bytes) -> Script {
-        self.analyze_counted(text).0
+        self.analyze_counted(text, |text| Bytes::copy_from_slice(text)).0
     }
 
-    /// The same, and whether the text is worth remembering.
-    pub(super) fn analyze_counted(&self, text: &Bytes) -> (Script, bool) {
+    /// The same for a text that is gone when it has run: what comes of it may be a part of `text`,
+    /// and keep alive what that is a part of. To copy it would cost more than to know it again.
+    #[must_use]
+    pub fn analyze_passing(&self, text: &Bytes) -> Script {
+        self.analyze_counted(text, Bytes::clone).0
+    }
+
+    /// The same, and whether the text is worth remembering. One that is not is made one of its own
+    /// by `keep`.
+    pub(super) fn analyze_counted(
+        &self,
+        text: &Bytes,
+        keep: impl FnOnce(&Bytes) -> Bytes,
+    ) -> (Script, bool) {
         if text.len() > self.config.statement_bytes_max {
             let bytes_max = self.config.statement_bytes_max;
             let explain =
@@ -254,10 +266,10 @@ impl Analyzer {
         let is_worth_it = sightings > 1 || text.len() > SHORT_BYTES_MAX;
         let known = if is_worth_it { self.by_text.get_hashed(hash, text) } else { None };
         let mut script = known.unwrap_or_else(|| {
-            let text = Bytes::copy_from_slice(text);
             if !is_worth_it {
-                return self.analyze_by_skeleton(text);
+                return self.analyze_by_skeleton(keep(text));
             }
+            let text = Bytes::copy_from_slice(text);
             let script = self.analyze_by_skeleton(text.clone());
             let bytes = script_bytes(&script);
             self.by_text.insert_hashed(hash, text, script.clone(), bytes);

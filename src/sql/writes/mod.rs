@@ -75,7 +75,7 @@ impl Analyzer {
     /// read. The texts are copies, as there.
     #[must_use]
     pub fn classify(&self, text: &Bytes) -> Classified {
-        let (script, is_worth_it) = self.analyze_counted(text);
+        let (script, is_worth_it) = self.analyze_counted(text, |text| Bytes::copy_from_slice(text));
         let script = match Classified::at_once(script) {
             Ok(classified) => return classified,
             Err(script) => script,

@@ -39,7 +39,7 @@ fn of_writers(mut world: World) -> World {
     shared.about.writers = vec!["ann".to_owned()];
     let settings = Settings::default();
     let known = shared.greetings.find(false, &settings).expect("a greeting");
-    shared.greetings.on_reported(true, &settings, known);
+    shared.greetings.on_reported(true, &settings, known.parameters);
     world
 }
 

@@ -82,6 +82,17 @@ fn extended(sql: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn discard_all_takes_back_the_name_that_rules_know() {
+    let rules = "traffic_control: {rules: [{name: erp, match: {application_name: erp, query_regex: SELECT}, \
+                 action: deny, message: no}]}";
+    let (served, _folder) = serve(rules, &[]);
+    let mut client = named(&served, "erp").await;
+    assert!(failure(&client.query("SELECT 1").await).is_some());
+    assert_eq!(failure(&client.query("DISCARD ALL").await), None);
+    assert_eq!(failure(&client.query("SELECT 1").await), None);
+}
+
+#[tokio::test]
 async fn the_four_rules_do_what_they_say() {
     let (served, _folder) = serve(FOUR, &[]);
     let mut client = served.client().await;
