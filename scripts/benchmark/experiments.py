@@ -1,5 +1,6 @@
 """What is measured, one function an experiment; each gives plain values for the report."""
 
+import os
 import resource
 import time
 from dataclasses import asdict
@@ -16,6 +17,8 @@ IDLE_CLIENTS = 5_000
 INSERT = ("\\set aid random(1, 100000)\n"
           "INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (1, 1, :aid, 1, now());\n")
 AGGREGATE_MS = 50
+# As a text one account's, the same each time; as a parameter any account's.
+REPEATED = {"simple": "\\set aid 4711\n", "extended": "\\set aid random(1, 100000)\n"}
 
 
 def can_prepare(target):
@@ -39,6 +42,19 @@ def grid(world, seconds, rounds, modes=MODES, clients=CLIENTS):
         {"mode": mode, "clients": count, "target": name, **asdict(load.median(of))}
         for (mode, count, name), of in runs.items()
     ]
+
+
+def repeated(world, seconds, rounds):
+    """A join that takes longer to plan than to run, its text the same each time, with 16 clients."""
+    with open(f"{os.path.dirname(__file__)}/repeated.sql", encoding="utf-8") as file:
+        join = file.read()
+    targets = (world.server, world.pgbouncer, world.plain)
+    rows = []
+    for mode, begin in REPEATED.items():
+        work = Load(mode, 16, load.script(world.place, f"repeated-{mode}", begin + join))
+        rows += [{"mode": mode, **row} for row in in_turn(
+            world, seconds, rounds, f"repeated, {mode}", targets, work)]
+    return rows
 
 
 def encrypted(world, seconds, rounds):

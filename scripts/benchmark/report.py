@@ -41,7 +41,7 @@ def grid(rows):
                 f"{NAMES[row['target']]}, {row['clients']}", number(row["tps"], 0),
                 number(row["latency_ms"], 3), number(row["p50_ms"], 3), number(row["p99_ms"], 3),
                 number(None if row["target"] == "direct" else row["proxy_us"]),
-                number(row["server_us"]), number(row["proxy_us"] + row["server_us"]),
+                number(row["server_us"]), number(both_us(row)),
                 number(None if row["target"] == "direct" else row["switches"], 2),
                 number(row["tps"] / peer["tps"], 2) if own and peer else "",
                 number(row["proxy_us"] / peer["proxy_us"], 2) if own and peer else "",
@@ -100,11 +100,12 @@ RUN_COLUMNS = [("tps", "tps", 0), ("avg ms", "latency_ms", 3), ("p99 ms", "p99_m
 
 
 def targets(data):
-    """Each promise: what was measured, and whether it holds."""
+    """Each promise: what was measured, and whether it holds. Without a limit nothing is promised."""
     rows = []
 
     def add(what, limit, value, holds, text=None):
-        rows.append([what, limit, text or number(value, 2), "yes" if holds else "**no**"])
+        kept = {True: "yes", False: "**no**", None: "–"}[holds]
+        rows.append([what, limit or "–", text or number(value, 2), kept])
 
     grid_rows = data.get("grid", [])
     for row in (row for row in grid_rows if row["target"] == "pgsluice"):
@@ -127,11 +128,26 @@ def targets(data):
     for row in (row for row in grid_rows if row["target"] == "pgsluice"):
         base = find(grid_rows, mode=row["mode"], clients=row["clients"], target="direct")
         if base and row["clients"] != 1:
-            share = (row["proxy_us"] + row["server_us"]) / base["server_us"]
-            add(f"`-S` {row['mode']}, {row['clients']} clients: CPU of gateway and PostgreSQL ÷ "
-                "PostgreSQL alone", "< 1", share, share < 1)
+            # Only these texts keep coming without having been prepared by the client.
+            _both(add, f"`-S` {row['mode']}, {row['clients']} clients", row, base,
+                  is_promised=row["mode"] == "extended")
+    repeated = data.get("repeated", [])
+    for row in (row for row in repeated if row["target"] == "pgsluice"):
+        base = find(repeated, mode=row["mode"], target="direct")
+        _both(add, f"repeated, {row['mode']}", row, base, is_promised=True)
     _more_targets(data, add)
     return table(["promise", "limit", "measured", "holds"], rows)
+
+
+def both_us(row):
+    """CPU a transaction of the proxy and of PostgreSQL."""
+    return row["proxy_us"] + row["server_us"]
+
+
+def _both(add, of, row, base, is_promised):
+    share = both_us(row) / base["server_us"]
+    add(f"{of}: CPU of gateway and PostgreSQL ÷ PostgreSQL alone",
+        *(("< 1", share, share < 1) if is_promised else (None, share, None)))
 
 
 def _more_targets(data, add):
@@ -167,7 +183,7 @@ def _more_targets(data, add):
         own, base = (find(writing, target=f"pgsluice-{name}") for name in ("replica", "alone"))
         for what, key in (("throughput", "tps"), ("CPU of PostgreSQL", "server_us")):
             ratio = own[key] / base[key]
-            add(f"an INSERT with its position asked for: {what} ÷ without", "–", ratio, True)
+            add(f"an INSERT with its position asked for: {what} ÷ without", None, ratio, None)
     if reading := data.get("replicas"):
         own, base = (find(reading, target=f"pgsluice-{name}") for name in ("replica", "alone"))
         add("reads with a replica: CPU of the primary ÷ without one", "< 0.2",
@@ -201,6 +217,13 @@ def markdown(data):
             parts.append(
                 f"PgBouncer {data['machine']['pgbouncer']} does not know prepared statements in "
                 "transaction mode (it does from 1.21 on): nothing to compare with.")
+    if data.get("repeated"):
+        parts.append(
+            "## A statement that keeps coming, 16 clients\n\n[A join](../scripts/benchmark/repeated.sql) "
+            "of four tables that gives one row. Simple: one text, again and again. Extended: the "
+            "unnamed statement, with a parameter that changes. The gateway's cache is off.\n\n"
+            + plain([row | {"both_us": both_us(row)} for row in data["repeated"]],
+                    [*RUN_COLUMNS, ("both µs", "both_us", 1)]))
     if data.get("encrypted"):
         parts.append("## With TLS to the client, simple, 16 clients\n\n"
                      + plain(data["encrypted"], RUN_COLUMNS))
