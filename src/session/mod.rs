@@ -267,6 +267,9 @@ impl Session {
     /// may be.
     fn on_extended(&mut self, frame: Frame) -> bool {
         self.batch_bytes += frame.body.len() + BATCH_FRAME_BYTES;
+        if self.batch.capacity() == 0 {
+            self.batch.reserve(BATCH_FRAMES);
+        }
         self.batch.push(frame);
         self.batch_bytes > BATCH_BYTES_MAX
     }
@@ -386,6 +389,9 @@ impl Session {
 
 /// How large a batch may grow before its first part goes upstream, in bytes.
 const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// How many messages most batches have: `Parse`, `Bind`, `Describe`, `Execute`, one to spare.
+const BATCH_FRAMES: usize = 5;
 
 /// What one kept message costs besides its body.
 const BATCH_FRAME_BYTES: usize = 64;

@@ -235,6 +235,11 @@ impl<'body> Reader<'body> {
     }
 
     fn string(&mut self) -> Result<Bytes, BodyError> {
+        // Most names are empty, and that needs no part in what the others share.
+        if self.rest().first() == Some(&0) {
+            self.at += 1;
+            return Ok(Bytes::new());
+        }
         let length = memchr::memchr(0, self.rest()).ok_or(BodyError::StringNotTerminated)?;
         let text = self.body.slice(self.at..self.at + length);
         self.at += length + 1;
