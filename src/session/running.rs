@@ -45,13 +45,16 @@ impl Session {
         let is_writing = self.state.has_written();
         let may_retry = self.link.is_none() && !is_writing;
         self.expect_staleness(actions);
-        match self.exchange(actions, 0).await {
-            // Nobody knows what came of it.
-            Err(GatewayError::UpstreamLost) if is_writing => Err(GatewayError::UpstreamLostMidway),
-            Ok(()) if self.settle_staleness(actions) => Box::pin(self.renew(actions)).await,
+        let outcome = match self.exchange(actions, 0).await {
             Err(GatewayError::UpstreamLost) if may_retry => {
                 Box::pin(self.exchange_again(actions)).await
             }
+            outcome => outcome,
+        };
+        match outcome {
+            // Nobody knows what came of it.
+            Err(GatewayError::UpstreamLost) if is_writing => Err(GatewayError::UpstreamLostMidway),
+            Ok(()) if self.settle_staleness(actions) => Box::pin(self.renew(actions)).await,
             outcome => outcome,
         }
     }
@@ -65,6 +68,7 @@ impl Session {
         self.client.out.truncate(self.mark);
         self.on_run_again();
         self.limit_anew();
+        self.expect_staleness(actions);
         self.exchange(actions, 0).await
     }
 

@@ -17,3 +17,4 @@ mod ruled;
 mod ruled_pipelines;
 mod ruling;
 mod settings;
+mod stale;
