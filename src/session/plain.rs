@@ -41,6 +41,8 @@ impl Session {
     /// Runs a read that goes the short way.
     pub(super) async fn run_plainly(&mut self, read: &ReadStatement) -> Result<(), GatewayError> {
         self.control.cancel.on_begun();
+        // What an exchange that failed has left of this is not of this one.
+        self.expect_staleness(&[]);
         let outcome = match self.exchange_plainly(read).await {
             Err(GatewayError::UpstreamLost) => {
                 Box::pin(async { self.exchange_again(&[Action::Query(read.clone())]).await }).await

@@ -1,7 +1,7 @@
 //! Statements whose result has changed, on connections that break off amid telling so.
 
 use crate::support::client::Client;
-use crate::support::messages::{message, query, ready_for_query, tags};
+use crate::support::messages::{message, query, ready_for_query, sqlstate, tags};
 use crate::support::scripted::Scripted;
 use crate::support::world::{World, answer, done, reply, values};
 
@@ -43,5 +43,29 @@ async fn a_result_that_has_changed_where_a_statement_is_sent_again_is_asked_for_
     let told = client.until_ready().await;
 
     assert_eq!((tags(&told).as_str(), values(&told)), ("TDCZ", vec!["two".into()]));
+    assert_eq!(world.until_released().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_hidden_of_an_exchange_that_failed_hides_nothing_of_the_next() {
+    let mut world = world();
+    let (mut client, mut upstream) = prepared(&mut world).await;
+
+    let hidden = [done(b'1'), message(b'E', CHANGED)].concat();
+    upstream.send(&hidden).await;
+    drop(upstream);
+    let mut other = world.upstream().await;
+    other.receive_batch().await;
+    other.send(&hidden).await;
+    drop(other);
+    let told = client.until_ready().await;
+    assert_eq!((tags(&told).as_str(), sqlstate(&told[0].1)), ("EZ", "08006".into()));
+
+    client.send(&query("SELECT 1")).await;
+    let mut third = world.upstream().await;
+    answer(&mut third, &["one"], b'I').await;
+    let told = client.until_ready().await;
+
+    assert_eq!((tags(&told).as_str(), values(&told)), ("TDCZ", vec!["one".into()]));
     assert_eq!(world.until_released().await, 1);
 }
