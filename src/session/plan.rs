@@ -224,7 +224,7 @@ mod tests {
                 state.on_deferred(TransactionModes::default());
                 state.on_gateway_error();
             }
-            status => state.on_ready(status, &mut Settings::default(), None).unwrap(),
+            status => state.on_ready(status, &mut Settings::default(), || None).unwrap(),
         }
         state
     }

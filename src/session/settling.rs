@@ -79,9 +79,7 @@ impl Session {
         }
         let Some(lease) = &mut self.link else { return Err(OUT_OF_STEP) };
         let Connection { parameters, carried, .. } = &mut **lease;
-        // Looked up for those it may matter to.
-        let has_set = self.state.has_settings_in_block();
-        let date_style = if has_set { parameters.value("DateStyle") } else { None };
+        let date_style = || parameters.value("DateStyle");
         self.state.on_ready(status, carried, date_style).ok_or(OUT_OF_STEP)?;
         if !self.parameters.is_same(parameters) {
             match self.parameters == *parameters {

@@ -318,13 +318,13 @@ impl State {
     ///
     /// `None`, and no change, when the byte is not one PostgreSQL sends.
     ///
-    /// `date_style` is what the connection reports of that setting, which is in two parts: to
+    /// `date_style` says what the connection reports of that setting, which is in two parts: to
     /// set one part leaves the other, so that the words of the SET do not say what it came to.
-    pub fn on_ready(
+    pub fn on_ready<'a>(
         &mut self,
         status: u8,
         carried: &mut Settings,
-        date_style: Option<&[u8]>,
+        date_style: impl FnOnce() -> Option<&'a [u8]>,
     ) -> Option<()> {
         self.block = match status {
             b'I' => Block::None,
@@ -338,11 +338,12 @@ impl State {
                 false => self.on_commit(carried),
             }
             if std::mem::take(&mut self.has_new_date_style) {
-                let replay = date_style
-                    .and_then(|value| str::from_utf8(value).ok())
-                    .map(|value| startup_replay("datestyle", value));
-                self.settings.on_set("datestyle", replay.clone());
-                carried.on_set("datestyle", replay);
+                // Where it is not reported, the words stay: forgotten, it would be the next client's.
+                if let Some(value) = date_style().and_then(|value| str::from_utf8(value).ok()) {
+                    let replay = startup_replay("datestyle", value);
+                    self.settings.on_set("datestyle", Some(replay.clone()));
+                    carried.on_set("datestyle", Some(replay));
+                }
             }
         }
         self.has_failed = false;

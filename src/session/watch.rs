@@ -137,7 +137,7 @@ fn culprit(suspects: &[Runnable], reason: PinReason) -> String {
             let carried = &mut Settings::default();
             state.on_effect(effect, b"", carried);
             // A cursor is held once its transaction has been committed.
-            let _ = state.on_ready(b'I', carried, None);
+            let _ = state.on_ready(b'I', carried, || None);
         }
         state.pin() == Some(reason)
     };

@@ -332,7 +332,7 @@ impl Session {
             false => State::new(settings),
         };
         state.on_effect(effect?, b"", &mut carried);
-        state.on_ready(b'I', &mut carried, None)?;
+        state.on_ready(b'I', &mut carried, || None)?;
         state.pin()
     }
 }

@@ -12,13 +12,13 @@ fn replay(settings: &Settings, name: &str) -> Option<String> {
 #[test]
 fn a_setting_counts_when_its_transaction_commits() {
     let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
-    state.on_ready(b'T', &mut carried, None);
+    state.on_ready(b'T', &mut carried, || None);
     state.on_effect(set("a", "1"), b"SET", &mut carried);
     assert!(state.has_settings_in_block());
     assert_eq!(replay(state.settings(), "a"), None);
 
     state.on_effect(Effect::End { is_chained: false }, b"COMMIT", &mut carried);
-    state.on_ready(b'I', &mut carried, None);
+    state.on_ready(b'I', &mut carried, || None);
 
     assert_eq!(replay(state.settings(), "a").as_deref(), Some("SET a TO 1"));
     assert_eq!(replay(&carried, "a").as_deref(), Some("SET a TO 1"));
@@ -28,13 +28,13 @@ fn a_setting_counts_when_its_transaction_commits() {
 #[test]
 fn a_savepoint_takes_back_what_the_commit_would_have_kept() {
     let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
-    state.on_ready(b'T', &mut carried, None);
+    state.on_ready(b'T', &mut carried, || None);
     state.on_effect(set("a", "1"), b"SET", &mut carried);
     state.on_effect(Effect::Savepoint("s".into()), b"SAVEPOINT", &mut carried);
     state.on_effect(set("a", "2"), b"SET", &mut carried);
     state.on_effect(Effect::RollbackTo("s".into()), b"ROLLBACK", &mut carried);
     state.on_effect(Effect::End { is_chained: false }, b"COMMIT", &mut carried);
-    state.on_ready(b'I', &mut carried, None);
+    state.on_ready(b'I', &mut carried, || None);
 
     assert_eq!(state.pin(), None);
     assert_eq!(replay(state.settings(), "a").as_deref(), Some("SET a TO 1"));
@@ -45,10 +45,10 @@ fn a_savepoint_takes_back_what_the_commit_would_have_kept() {
 fn a_rollback_forgets_it_also_when_it_says_commit() {
     for tag in [&b"ROLLBACK"[..], b"ROLLBACK"] {
         let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
-        state.on_ready(b'T', &mut carried, None);
+        state.on_ready(b'T', &mut carried, || None);
         state.on_effect(set("a", "1"), b"SET", &mut carried);
         state.on_effect(Effect::End { is_chained: false }, tag, &mut carried);
-        state.on_ready(b'I', &mut carried, None);
+        state.on_ready(b'I', &mut carried, || None);
         assert!(state.settings().is_empty() && carried.is_empty());
     }
 }
@@ -58,11 +58,11 @@ fn an_error_outside_a_block_takes_the_whole_exchange_back() {
     let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
     state.on_effect(set("a", "1"), b"SET", &mut carried);
     state.on_upstream_error();
-    state.on_ready(b'I', &mut carried, None);
+    state.on_ready(b'I', &mut carried, || None);
     assert!(state.settings().is_empty() && carried.is_empty());
 
     state.on_effect(set("a", "2"), b"SET", &mut carried);
-    state.on_ready(b'I', &mut carried, None);
+    state.on_ready(b'I', &mut carried, || None);
     assert_eq!(replay(&carried, "a").as_deref(), Some("SET a TO 2"));
 }
 
@@ -74,9 +74,9 @@ fn reset_goes_back_to_what_start_up_said() {
 
     state.on_effect(set("a", "1"), b"SET", &mut carried);
     state.on_effect(set("b", "1"), b"SET", &mut carried);
-    state.on_ready(b'I', &mut carried, None);
+    state.on_ready(b'I', &mut carried, || None);
     state.on_effect(Effect::Settings(vec![Change::ResetAll]), b"RESET", &mut carried);
-    state.on_ready(b'I', &mut carried, None);
+    state.on_ready(b'I', &mut carried, || None);
 
     assert_eq!(*state.settings(), startup);
     assert!(carried.is_empty(), "RESET on the connection goes back to the connection's own start");
@@ -129,7 +129,7 @@ fn a_deferred_block_fails_and_ends_without_the_upstream() {
 fn a_date_style_is_kept_as_the_server_reports_it() {
     let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
     state.on_effect(set("datestyle", "'DMY'"), b"SET", &mut carried);
-    state.on_ready(b'I', &mut carried, Some(b"German, DMY"));
+    state.on_ready(b'I', &mut carried, || Some(b"German, DMY"));
 
     let expected = "SET datestyle TO 'German, DMY'";
     assert_eq!(replay(state.settings(), "datestyle").as_deref(), Some(expected));
@@ -137,13 +137,24 @@ fn a_date_style_is_kept_as_the_server_reports_it() {
 }
 
 #[test]
+fn a_date_style_that_is_not_reported_is_kept_as_it_was_said() {
+    let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
+    state.on_effect(set("datestyle", "'DMY'"), b"SET", &mut carried);
+    state.on_ready(b'I', &mut carried, || None);
+
+    let expected = "SET datestyle TO 'DMY'";
+    assert_eq!(replay(state.settings(), "datestyle").as_deref(), Some(expected));
+    assert_eq!(replay(&carried, "datestyle").as_deref(), Some(expected));
+}
+
+#[test]
 fn a_portal_that_is_executed_again_sets_nothing_again() {
     let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
-    state.on_ready(b'T', &mut carried, None);
+    state.on_ready(b'T', &mut carried, || None);
     state.on_effect(set("a", "1"), b"", &mut carried);
     state.on_effect(set("a", "2"), b"SET", &mut carried);
     state.on_effect(set("a", "1"), b"SELECT 0", &mut carried);
-    state.on_ready(b'I', &mut carried, None);
+    state.on_ready(b'I', &mut carried, || None);
     assert_eq!(replay(state.settings(), "a").as_deref(), Some("SET a TO 2"));
 }
 
@@ -151,13 +162,13 @@ fn a_portal_that_is_executed_again_sets_nothing_again() {
 fn a_chain_keeps_the_snapshot_unless_an_error_took_it() {
     let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
     let repeatable = Effect::Isolation { is_snapshot: true };
-    state.on_ready(b'T', &mut carried, None);
+    state.on_ready(b'T', &mut carried, || None);
     state.on_effect(repeatable, b"SET", &mut carried);
     state.on_effect(Effect::End { is_chained: true }, b"COMMIT", &mut carried);
-    state.on_ready(b'T', &mut carried, None);
+    state.on_ready(b'T', &mut carried, || None);
     assert!(state.is_snapshot());
     state.on_effect(Effect::End { is_chained: false }, b"COMMIT", &mut carried);
-    state.on_ready(b'T', &mut carried, None);
+    state.on_ready(b'T', &mut carried, || None);
     assert!(!state.is_snapshot());
 
     let modes = TransactionModes {
@@ -198,7 +209,7 @@ fn text_that_another_encoding_reads_otherwise_pins() {
     let say = |state: &mut State, effect: Effect| {
         let mut carried = Settings::default();
         state.on_effect(effect, b"SET", &mut carried);
-        state.on_ready(b'I', &mut carried, None);
+        state.on_ready(b'I', &mut carried, || None);
         state.pin()
     };
     let all = || Effect::Settings(vec![Change::ResetAll]);
@@ -216,7 +227,7 @@ fn text_that_another_encoding_reads_otherwise_pins() {
 #[test]
 fn what_a_savepoint_takes_back_is_as_unknown_as_before() {
     let (mut state, mut carried) = (State::new(Settings::default()), Settings::default());
-    state.on_ready(b'T', &mut carried, None);
+    state.on_ready(b'T', &mut carried, || None);
     for effect in [
         Effect::UnknownSettings(vec!["a".into()]),
         Effect::Savepoint("s".into()),
@@ -226,6 +237,6 @@ fn what_a_savepoint_takes_back_is_as_unknown_as_before() {
         state.on_effect(effect, b"SET", &mut carried);
     }
     state.on_effect(Effect::End { is_chained: false }, b"COMMIT", &mut carried);
-    state.on_ready(b'I', &mut carried, None);
+    state.on_ready(b'I', &mut carried, || None);
     assert_eq!(state.pin(), Some(PinReason::Settings));
 }

@@ -85,6 +85,21 @@ async fn a_setting_that_was_rolled_back_is_nobodys() {
 }
 
 #[tokio::test]
+async fn a_date_style_that_was_committed_is_its_own_clients() {
+    let scene = Scene::start();
+    let own = ["German, DMY", "4MB", "\"$user\", public", ""];
+    for said in [
+        ["SET DateStyle = 'German'"].as_slice(),
+        &["BEGIN; SET DateStyle = 'German'; COMMIT"],
+        &["BEGIN", "SET DateStyle = 'German'", "COMMIT"],
+        &["BEGIN", "SELECT set_config('DateStyle', 'German', false)", "COMMIT AND CHAIN", "ABORT"],
+        &["BEGIN; SET LOCAL DateStyle = 'SQL'", "SET DateStyle = 'German'; END"],
+    ] {
+        leaves_nothing(&scene, said, own).await;
+    }
+}
+
+#[tokio::test]
 async fn a_setting_of_a_script_that_failed_is_nobodys() {
     let scene = Scene::start();
     let script = "SELECT set_config('app.tenant', 'ann', false); SELECT 1 / 0";
