@@ -23,28 +23,42 @@ const PROGRAMS: u64 = 60;
 
 #[tokio::test]
 async fn programs_of_settings_on_one_connection_are_as_on_connections_of_their_own() {
+    play_programs(false).await;
+}
+
+/// What they say goes other ways, over connections that may write.
+#[tokio::test]
+async fn programs_of_settings_of_users_who_may_write_are_as_on_connections_of_their_own() {
+    play_programs(true).await;
+}
+
+async fn play_programs(may_write: bool) {
     // Without passwords: to prove one takes longer than a whole program.
     let postgres = Postgres::start_with(|config| {
         config.hba = Some("host all all 127.0.0.1/32 trust\nlocal all all trust".to_owned());
     });
     fixture::fill(&postgres).await;
     postgres.connect().await.batch_execute(SHOWN).await.unwrap();
-    let gateway = gateway(&postgres, &[("POOL_SIZE", "1"), ("POOL_WAIT_TIMEOUT_MS", "2000")]);
-    let (here, there) = (postgres.as_superuser(), gateway.login(postgres.as_superuser()));
+    let here = postgres.as_superuser();
+    let writers = if may_write { here.user } else { "nobody" };
+    let settings =
+        [("POOL_SIZE", "1"), ("POOL_WAIT_TIMEOUT_MS", "2000"), ("READ_WRITE_USERS", writers)];
+    let gateway = gateway(&postgres, &settings);
+    let ways = Ways { here, there: gateway.login(here), may_write };
     let first = asked("SETTINGS_SEED").unwrap_or(0);
     let count = asked("SETTINGS_PROGRAMS").unwrap_or(PROGRAMS);
 
     let mut wrong = Vec::new();
     for seed in first..first + count {
         let program = Random::new(seed).program();
-        if let Some(difference) = play(&program, here, there).await {
+        if let Some(difference) = play(&program, ways).await {
             // What is found may have been left by the program before.
-            let found = anew(&program, &postgres, here, there).await;
+            let found = anew(&program, &postgres, ways).await;
             let least = match found {
-                Some(_) => shrunk(program, &postgres, here, there).await,
+                Some(_) => shrunk(program, &postgres, ways).await,
                 None => program,
             };
-            let difference = anew(&least, &postgres, here, there).await.unwrap_or(difference);
+            let difference = anew(&least, &postgres, ways).await.unwrap_or(difference);
             wrong.push(format!("seed {seed}: {difference}\n{}", shown(&least)));
         }
         if wrong.len() > 4 {
@@ -52,6 +66,14 @@ async fn programs_of_settings_on_one_connection_are_as_on_connections_of_their_o
         }
     }
     assert!(wrong.is_empty(), "{} programs differ:\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+/// The same role directly and through the gateway.
+#[derive(Clone, Copy)]
+struct Ways<'a> {
+    here: Login<'a>,
+    there: Login<'a>,
+    may_write: bool,
 }
 
 /// One client, both ways.
@@ -64,14 +86,11 @@ struct Twin {
 }
 
 impl Twin {
-    async fn start(
-        parameters: &[(String, String)],
-        here: Login<'_>,
-        there: Login<'_>,
-    ) -> Result<Self, String> {
+    async fn start(parameters: &[(String, String)], ways: Ways<'_>) -> Result<Self, String> {
+        let Ways { here, there, may_write } = ways;
         let parameters: Vec<_> =
             parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let own = ("default_transaction_read_only", "on");
+        let own = ("default_transaction_read_only", if may_write { "off" } else { "on" });
         let (mut direct, mut gateway) =
             (Client::connect(here.port).await, Client::connect(there.port).await);
         let directly = [&[own], parameters.as_slice()].concat();
@@ -126,8 +145,8 @@ fn is_compared((tag, body): &Message, is_script: bool) -> bool {
 }
 
 /// Plays a program; how it differs, if it does.
-async fn play(program: &Program, here: Login<'_>, there: Login<'_>) -> Option<String> {
-    let playing = AssertUnwindSafe(play_all(program, here, there)).catch_unwind();
+async fn play(program: &Program, ways: Ways<'_>) -> Option<String> {
+    let playing = AssertUnwindSafe(play_all(program, ways)).catch_unwind();
     match playing.await {
         Ok(outcome) => outcome.err(),
         Err(_) => Some("it stopped".to_owned()),
@@ -135,22 +154,17 @@ async fn play(program: &Program, here: Login<'_>, there: Login<'_>) -> Option<St
 }
 
 /// The same on a new connection of the gateway.
-async fn anew(
-    program: &Program,
-    postgres: &Postgres,
-    here: Login<'_>,
-    there: Login<'_>,
-) -> Option<String> {
+async fn anew(program: &Program, postgres: &Postgres, ways: Ways<'_>) -> Option<String> {
     let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
     postgres.connect().await.batch_execute(others).await.unwrap();
-    play(program, here, there).await
+    play(program, ways).await
 }
 
-async fn play_all(program: &Program, here: Login<'_>, there: Login<'_>) -> Result<(), String> {
+async fn play_all(program: &Program, ways: Ways<'_>) -> Result<(), String> {
     let mut twins = Vec::new();
     for parameters in &program.clients {
-        twins.push(Twin::start(parameters, here, there).await?);
+        twins.push(Twin::start(parameters, ways).await?);
     }
     let mut random = Random::new(0);
     for (at, Move { client, step }) in program.moves.iter().enumerate() {
@@ -160,7 +174,7 @@ async fn play_all(program: &Program, here: Login<'_>, there: Login<'_>) -> Resul
         let about = |difference| format!("move {at} of client {client}, {difference}");
         if let Step::Replaced(parameters) = step {
             twins.remove(client);
-            twins.insert(client, Twin::start(parameters, here, there).await.map_err(about)?);
+            twins.insert(client, Twin::start(parameters, ways).await.map_err(about)?);
             continue;
         }
         let twin = &mut twins[client];
@@ -213,19 +227,14 @@ fn listed() -> String {
 }
 
 /// The program without what the difference does not need.
-async fn shrunk(
-    mut program: Program,
-    postgres: &Postgres,
-    here: Login<'_>,
-    there: Login<'_>,
-) -> Program {
+async fn shrunk(mut program: Program, postgres: &Postgres, ways: Ways<'_>) -> Program {
     let mut size = program.moves.len() / 2;
     while size > 0 {
         let mut at = 0;
         while at < program.moves.len() {
             let mut less = program.clone();
             less.moves.drain(at..(at + size).min(less.moves.len()));
-            match anew(&less, postgres, here, there).await {
+            match anew(&less, postgres, ways).await {
                 Some(_) => program = less,
                 None => at += size,
             }
@@ -235,7 +244,7 @@ async fn shrunk(
     for client in 0..program.clients.len() {
         let mut less = program.clone();
         less.clients[client].clear();
-        if anew(&less, postgres, here, there).await.is_some() {
+        if anew(&less, postgres, ways).await.is_some() {
             program = less;
         }
     }
