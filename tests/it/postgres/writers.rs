@@ -91,8 +91,6 @@ async fn readers_beside_writers_still_write_nothing() {
     until_released(&mut last).await;
 }
 
-/// Plays each case on a connection of its own and through the gateway, and compares every byte,
-/// and the tables afterwards.
 /// Several in one second, so that the catalogs were read a moment ago for the one before.
 #[tokio::test]
 async fn a_function_that_a_writer_made_just_now_may_write() {
@@ -122,6 +120,8 @@ async fn a_function_that_a_writer_made_just_now_may_write() {
     assert_eq!(tags(&writer.query("SELECT four()").await), "TDCZ");
 }
 
+/// Plays each case on a connection of its own and through the gateway, and compares every byte,
+/// and the tables afterwards.
 async fn compare(cases: Vec<Case>) {
     let postgres = with_tables().await;
     let admin = postgres.connect().await;
