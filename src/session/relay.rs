@@ -225,7 +225,7 @@ impl Session {
                 self.void_tee();
                 self.put_parameters(void.first());
                 self.put_error(message, shift, void.first());
-                self.on_void(&void);
+                self.on_failure(body, &void);
             }
             Step::Poisoned(told, void) => {
                 self.void_tee();

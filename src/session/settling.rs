@@ -10,6 +10,7 @@ use crate::upstream::access::Access;
 use crate::upstream::connection::Connection;
 use crate::upstream::pool::Lease;
 use crate::wire::backend;
+use crate::wire::error_response::field;
 use crate::wire::frame::HEADER_BYTES;
 
 impl Session {
@@ -142,12 +143,19 @@ impl Session {
         }
     }
 
+    /// The first of these failed with the error in `body`, which took back the others.
+    pub(super) fn on_failure(&mut self, body: &[u8], void: &[Owed]) {
+        if let Some(Owed::Execute(Some(effect)) | Owed::Query(Some(effect))) = void.first()
+            && !is_unread(body)
+        {
+            self.state.on_failed_effect(effect);
+        }
+        self.on_void(void);
+    }
+
     /// An error took back what was asked for behind it.
     pub(super) fn on_void(&mut self, void: &[Owed]) {
         self.state.on_upstream_error();
-        if let Some(Owed::Execute(Some(effect)) | Owed::Query(Some(effect))) = void.first() {
-            self.state.on_failed_effect(effect);
-        }
         self.prepared.on_error();
         self.portals.on_error();
         // PostgreSQL drops the unnamed statement before it reads what is to replace it.
@@ -175,6 +183,15 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether the error says that a statement was not read, and so nothing of it ran: an error of
+/// syntax at a place in the client's own text, and in nothing that this called.
+///
+/// <https://www.postgresql.org/docs/current/protocol-error-fields.html>
+fn is_unread(body: &[u8]) -> bool {
+    let has = |code| field(body, code).is_some();
+    field(body, b'C') == Some(b"42601") && has(b'P') && !has(b'W') && !has(b'p') && !has(b'q')
 }
 
 /// What a replica's connections report of themselves.

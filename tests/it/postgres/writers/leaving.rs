@@ -247,6 +247,12 @@ const PINS: &[(&str, &[&str], &[&str])] = &[
         &["BEGIN", "SELECT pg_advisory_lock(1)", "ROLLBACK", "SELECT pg_advisory_lock(1)"],
         &["SELECT pg_advisory_unlock_all()"],
     ),
+    // An error of syntax, in what it calls: the rest of it has run.
+    (
+        "advisory_lock",
+        &["SELECT pg_advisory_lock(1), query_to_xml('SELCT', true, false, '')"],
+        &["SELECT pg_advisory_unlock_all()"],
+    ),
     (
         "role",
         &["SET ROLE other"],
@@ -293,6 +299,10 @@ const NO_PINS: &[&[&str]] = &[
     &["BEGIN", "SET ROLE other", "SELECT 1", "ROLLBACK"],
     &["BEGIN", "SET LOCAL SESSION AUTHORIZATION other", "SELECT 1", "COMMIT"],
     &["SET ROLE nobody_such"],
+    // What the server cannot read leaves nothing, whatever it was meant to be.
+    &["SELCT 1"],
+    &["BEGIN", "UNKNOWN command", "ROLLBACK"],
+    &["SELECT pg_advisory_lock(1) FROM FROM"],
     &["CREATE TABLE made (a int)", "DROP TABLE made"],
     &["INSERT INTO u VALUES (9, 'a')"],
     &["DO $$ BEGIN PERFORM 1; END $$"],
