@@ -9,6 +9,15 @@ def gateway(root):
     return _programs(root, ["build", "--release", "--bin=pgsluice"], "bin")["pgsluice"]
 
 
+def relay(root):
+    """The release build of the relay.
+
+    Not in one command with the gateway: an example brings the features that the tests ask for, such
+    as tokio's test-util, and the gateway would be measured with these.
+    """
+    return _programs(root, ["build", "--release", "--example=relay"], "example")["relay"]
+
+
 def benches(root, names):
     """The benches' programs by name."""
     return _programs(

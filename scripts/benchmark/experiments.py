@@ -268,6 +268,15 @@ def in_turn(world, seconds, rounds, what, targets, work):
     return [{"target": name, **asdict(load.median(of))} for name, of in runs.items()]
 
 
+def relay(world, seconds, rounds):
+    """A relay that reads nothing, between PgBouncer and pgsluice."""
+    target = world.new_relay()
+    rows = in_turn(world, seconds, rounds, "relay", (world.pgbouncer, target, world.plain),
+                   Load("simple", 16))
+    world.place.stop(target.process)
+    return rows
+
+
 def writes(world, seconds, rounds):
     """One INSERT a transaction: asked for its position in the log, and not."""
     script = load.script(world.place, "insert", INSERT)

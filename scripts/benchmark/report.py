@@ -8,7 +8,7 @@ NAMES = {"direct": "PostgreSQL", "pgbouncer": "PgBouncer", "pgsluice": "pgsluice
          "pgsluice-bare": "pgsluice, without any of it",
          "pgsluice-operated": "pgsluice, with statistics, metrics and twenty rules",
          "pgsluice-limited": "pgsluice, with them, the journal and a limit on each read's time",
-         "pgsluice-floor": "pgsluice, with a replica and a floor"}
+         "pgsluice-floor": "pgsluice, with a replica and a floor", "relay": "the relay"}
 
 
 def table(head, rows):
@@ -236,6 +236,16 @@ def markdown(data):
         parts.append("## Where the CPU goes, `-S` simple, 16 clients\n\nShares of all samples "
                      "of the process, by function, callees not counted in.\n\n"
                      + profile(data["profile"]))
+    if relayed := data.get("relay"):
+        peer = find(relayed, target="pgbouncer")
+        parts.append(
+            "## The floor: a relay that reads nothing, `-S` simple, 16 clients\n\n[The relay]"
+            "(../examples/relay.rs) passes bytes on between each client and a PostgreSQL connection "
+            "of that client's own, on one thread: the least that a proxy made of tokio costs on this "
+            "machine.\n\n"
+            + plain([row | {"share": row["proxy_us"] / peer["proxy_us"]} for row in relayed],
+                    [("tps", "tps", 0), ("avg ms", "latency_ms", 3), ("p99 ms", "p99_ms", 3),
+                     ("proxy CPU µs", "proxy_us", 1), ("CPU ÷ PgBouncer", "share", 2)]))
     if data.get("cached_point"):
         parts.append("## A cheap read from the cache, 16 clients\n\n"
                      + plain(data["cached_point"], RUN_COLUMNS))

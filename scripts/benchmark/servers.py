@@ -1,4 +1,4 @@
-"""The processes that are measured: a throwaway PostgreSQL, PgBouncer, pgsluice.
+"""The processes that are measured: a throwaway PostgreSQL, PgBouncer, pgsluice, a relay.
 
 All listen on loopback, on ports that were free, out of one temporary folder, and are ended by
 their process ids.
@@ -254,6 +254,16 @@ def pgsluice(place, server, program, name="pgsluice", certificate=None, **settin
     environment |= {key: str(value) for key, value in settings.items()}
     process = place.start(name, [program], environment)
     target = Target(name, port, process)
+    wait_until_up(place, target)
+    return target
+
+
+def relay(place, server, program):
+    """Clients sign in at PostgreSQL itself, through it."""
+    port = free_port()
+    process = place.start(
+        "relay", [program, f"127.0.0.1:{port}", f"127.0.0.1:{server.port}"])
+    target = Target("relay", port, process)
     wait_until_up(place, target)
     return target
 

@@ -144,7 +144,7 @@ fn the_checks_find_what_they_look_for() {
 }
 
 fn our_rust() -> Vec<PathBuf> {
-    ["src", "tests", "benches"].iter().flat_map(rust_files).collect()
+    ["src", "tests", "benches", "examples"].iter().flat_map(rust_files).collect()
 }
 
 fn our_markdown() -> Vec<PathBuf> {
