@@ -22,6 +22,8 @@ pub struct Left {
     told: Vec<(Thing, bool)>,
     /// Whether something may be gone that only the server knows of.
     is_doubtful: bool,
+    /// What there was before a text that cannot be told apart, as long as nothing of it has run.
+    before_text: Option<Has>,
 }
 
 /// What of each there is.
@@ -80,6 +82,24 @@ impl Left {
     /// The server said what there is.
     pub fn on_residue(&mut self, has_temporary: bool, has_advisory: bool) {
         (self.has.temporary, self.has.advisory) = (has_temporary, has_advisory);
+    }
+
+    /// A text goes to the server that nobody here can read: it may leave anything.
+    pub fn on_text_asked(&mut self) {
+        self.before_text = Some(self.has);
+        self.on_left_at_once(&SessionEffect::Anything);
+    }
+
+    /// The server runs such a text.
+    pub const fn on_text_runs(&mut self) {
+        self.before_text = None;
+    }
+
+    /// The server cannot read it either: nothing of it has run, unless that was told before.
+    pub const fn on_text_unread(&mut self) {
+        if let Some(before) = self.before_text.take() {
+            self.has = before;
+        }
     }
 
     /// A statement with this effect succeeded.

@@ -203,6 +203,9 @@ impl Session {
             // What is swallowed amid a reply belongs to an errand, never to what is stored.
             Step::Amid(is_relayed) => {
                 let is_kept = tag == b't' && self.on_parameters_described(message);
+                if matches!(self.ledger.front(), Some(Owed::Text)) {
+                    self.state.left().on_text_runs();
+                }
                 if is_relayed && !is_kept {
                     self.pass(tag, message, true);
                 }

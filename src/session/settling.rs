@@ -145,10 +145,12 @@ impl Session {
 
     /// The first of these failed with the error in `body`, which took back the others.
     pub(super) fn on_failure(&mut self, body: &[u8], void: &[Owed]) {
-        if let Some(Owed::Execute(Some(effect)) | Owed::Query(Some(effect))) = void.first()
-            && !is_unread(body)
-        {
-            self.state.on_failed_effect(effect);
+        match void.first() {
+            Some(Owed::Text) if is_unread(body) => self.state.left().on_text_unread(),
+            Some(Owed::Execute(Some(effect)) | Owed::Query(Some(effect))) if !is_unread(body) => {
+                self.state.on_failed_effect(effect);
+            }
+            _ => {}
         }
         self.on_void(void);
     }

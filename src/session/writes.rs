@@ -170,7 +170,7 @@ impl Session {
         let takes_rows = statements.iter().any(takes_rows);
         if !is_readable {
             // Whatever it does is done by the time that its end is told.
-            self.state.left().on_left(&SessionEffect::Anything);
+            self.state.left().on_text_asked();
         }
         let takes_rows = takes_rows || !is_readable;
         self.limit_script(statements.len(), is_readable);

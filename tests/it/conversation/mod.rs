@@ -18,3 +18,4 @@ mod ruled_pipelines;
 mod ruling;
 mod settings;
 mod stale;
+mod unread;

@@ -301,6 +301,8 @@ const NO_PINS: &[&[&str]] = &[
     &["SET ROLE nobody_such"],
     // What the server cannot read leaves nothing, whatever it was meant to be.
     &["SELCT 1"],
+    &["SELECT 'a"],
+    &["SELECT pg_advisory_lock(1); SELECT 'a"],
     &["BEGIN", "UNKNOWN command", "ROLLBACK"],
     &["SELECT pg_advisory_lock(1) FROM FROM"],
     &["CREATE TABLE made (a int)", "DROP TABLE made"],
