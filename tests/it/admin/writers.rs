@@ -48,6 +48,7 @@ async fn what_users_who_may_write_run_is_counted_and_nothing_else() {
         ("delete from t where a = $1", [2, 0, 2]),
         ("copy t from stdin", [1, 0, 2]),
         ("do ?", [1, 0, 0]),
+        ("create temp table z(i int)", [1, 0, 0]),
         ("drop table if exists y", [1, 0, 0]),
         ("<unreadable>", [1, 1, 0]),
     ]);
@@ -64,7 +65,7 @@ async fn what_users_who_may_write_run_is_counted_and_nothing_else() {
     let reads = served.map(|by| grown(&format!("pgsluice_reads_total{{served_by=\"{by}\"}}")));
     assert_eq!(reads.iter().sum::<u64>(), 1, "{reads:?}");
     for (sample, expected) in [
-        ("pgsluice_statements_total{plan=\"script\"}", 10),
+        ("pgsluice_statements_total{plan=\"script\"}", 11),
         ("pgsluice_statements_total{plan=\"forward\"}", 4),
         ("pgsluice_upstream_errors_total{sqlstate=\"22012\"}", 1),
         ("pgsluice_upstream_errors_total{sqlstate=\"42601\"}", 1),
@@ -74,8 +75,8 @@ async fn what_users_who_may_write_run_is_counted_and_nothing_else() {
     ] {
         assert_eq!(after.value(sample), expected, "{sample}");
     }
-    assert_eq!(grown("pgsluice_exchanges_total"), 9);
-    assert_eq!(grown("pgsluice_upstream_seconds_count"), 9);
+    assert_eq!(grown("pgsluice_exchanges_total"), 10);
+    assert_eq!(grown("pgsluice_upstream_seconds_count"), 10);
     assert!(grown("pgsluice_positions_captured_total") >= 3);
 }
 
@@ -91,6 +92,7 @@ async fn write(client: &mut Client) {
     client.query("SELECT a FROM t").await;
     client.query("SELECT 'unclosed").await;
     client.query("DO $$ BEGIN CREATE TEMP TABLE x (i int); END $$").await;
+    client.query("CREATE TEMP TABLE z (i int)").await;
     // Whether any is left is asked for behind it.
     client.query("DROP TABLE IF EXISTS y").await;
     // int4pl(1, 2) by its number.
