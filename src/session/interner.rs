@@ -119,7 +119,7 @@ impl Interner {
         if let Some(statement) = known.filter(|statement| statement.is_fresh()) {
             return Some(statement);
         }
-        let statement = self.intern(Some(read.clone().into()), types.clone(), settings.clone());
+        let statement = self.intern(Some(read.kept().into()), types.clone(), settings.clone());
         let bytes = statement.bytes();
         self.repeated.insert_hashed(hash, key.into(), Arc::clone(&statement), bytes);
         Some(statement)
@@ -134,6 +134,23 @@ impl Interner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_message_keeps_nothing_else_of_it() {
+        use crate::sql::analyze::{Analysis, Analyzer, Config, Script};
+        let message = Bytes::from(format!("select 1{}", "\0".repeat(10_000)));
+        let analyzer = Analyzer::new(Config::default());
+        let Script::One(Analysis::Read(read)) = analyzer.analyze_passing(&message.slice(..8))
+        else {
+            panic!("not one read");
+        };
+        assert!(!message.is_unique(), "the text is a part of the message");
+
+        let interner = Interner::default();
+        let kept = interner.repeated(&read, &Bytes::from_static(b"\0\0"), &Bytes::new());
+        drop(read);
+        assert!(kept.is_some() && message.is_unique());
+    }
 
     #[test]
     fn equal_statements_are_one_and_the_dead_are_cleared_out() {

@@ -137,6 +137,8 @@ impl Session {
         if log.wants(session, at_us, came.us.saturating_add(wait_us)) {
             let End { place, sqlstate, error } = end;
             let sender = Arc::clone(sender);
+            // It may wait for its turn, and the buffer that its text is a part of be large.
+            let stated = stated.kept();
             let entry =
                 Entry { stated, sender, session, at_us, came, wait_us, place, sqlstate, error };
             log.writer.offer(entry, 1);

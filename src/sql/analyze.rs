@@ -91,6 +91,12 @@ impl ReadStatement {
         &self.facts
     }
 
+    /// The same, to keep beyond the message that it came in: its text keeps nothing else alive.
+    #[must_use]
+    pub fn kept(&self) -> Self {
+        Self { text: Bytes::copy_from_slice(&self.text), ..self.clone() }
+    }
+
     /// The bytes that were analysed, and the bytes to send.
     #[must_use]
     pub const fn text(&self) -> &Bytes {

@@ -48,6 +48,15 @@ impl From<&ReadStatement> for Stated {
 }
 
 impl Stated {
+    /// The same, to keep beyond the message that it came in.
+    pub(in crate::session) fn kept(self) -> Self {
+        match self {
+            Self::Text(Runnable::Read(read)) => Self::Text(Runnable::Read(read.kept())),
+            // Its text is its own.
+            other => other,
+        }
+    }
+
     /// Whether all that can be asked of it is known, or found out in no time.
     pub(in crate::session) fn is_at_hand(&self) -> bool {
         self.text().len() <= INLINE_BYTES_MAX
