@@ -239,10 +239,9 @@ def markdown(data):
     if relayed := data.get("relay"):
         peer = find(relayed, target="pgbouncer")
         parts.append(
-            "## The floor: a relay that reads nothing, `-S` simple, 16 clients\n\n[The relay]"
+            "## A relay that reads nothing, `-S` simple, 16 clients\n\n[The relay]"
             "(../examples/relay.rs) passes bytes on between each client and a PostgreSQL connection "
-            "of that client's own, on one thread: the least that a proxy made of tokio costs on this "
-            "machine.\n\n"
+            "of that client's own, on one thread: what a proxy made of tokio costs that does nothing else.\n\n"
             + plain([row | {"share": row["proxy_us"] / peer["proxy_us"]} for row in relayed],
                     [("tps", "tps", 0), ("avg ms", "latency_ms", 3), ("p99 ms", "p99_ms", 3),
                      ("proxy CPU µs", "proxy_us", 1), ("CPU ÷ PgBouncer", "share", 2)]))

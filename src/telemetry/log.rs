@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 /// What to log, and how it looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl LogFormat {
 /// # Errors
 /// When the filter cannot be read, or when logging has been started before.
 pub fn start(config: &LogConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.filter).map_err(|error| error.to_string())?;
+    let filter = filter(&config.filter).map_err(|error| error.to_string())?;
     // A reader that is gone is no reason to write to standard error, which may be gone as well.
     let lines = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     let outcome = match config.format {
@@ -60,6 +61,15 @@ pub fn start(config: &LogConfig) -> Result<(), String> {
     };
     outcome.map_err(|error| error.to_string())
 }
+
+/// What lets lines of `text`'s choice pass. What it does not name itself is chosen before it.
+fn filter(text: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(format!("{SILENT},{text}"))
+}
+
+/// Says "Connection error: db error", and no more, when a server ends an idle connection of those
+/// that read its catalogs: they connect anew, and what fails then is told in words.
+const SILENT: &str = "deadpool.postgres=off";
 
 /// Whether `text` is a filter; if not, what would be one.
 ///
@@ -100,6 +110,18 @@ mod tests {
         }
         for refused in ["inof", "verbose", "info,pgsluice=loud", "info,,=", "session"] {
             assert!(check_filter(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_tells_nothing_is_told_where_it_is_asked_for() {
+        for (text, is_told) in [("trace", false), ("info,deadpool.postgres=warn", true)] {
+            let lines = tracing_subscriber::fmt().with_env_filter(filter(text).unwrap()).finish();
+            let is_enabled = tracing::subscriber::with_default(
+                lines,
+                || tracing::enabled!(target: "deadpool.postgres", tracing::Level::WARN),
+            );
+            assert_eq!(is_enabled, is_told, "{text}");
         }
     }
 }
