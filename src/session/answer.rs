@@ -8,12 +8,14 @@ use memchr::memchr;
 use super::actions::{Action, NO_TYPES};
 use super::cached::{NO_ARGUMENTS_AS_TEXT, Sought, describe_if_not_asked};
 use super::late::{deallocate_tag, own_reply};
+use super::plain::Plain;
 use super::plan::{Plan, is_one_on_its_face};
 use super::portals::Parameter;
 use super::prepared::Statement;
 use super::ruling::Stated;
 use super::shared::Greeting;
 use super::state::Block;
+use super::translate::Foregone;
 use super::{Phase, Session, show};
 use crate::bypass::Bypass;
 use crate::cache::NO_ARGUMENTS;
@@ -58,7 +60,7 @@ impl Session {
         let plan = self.decide(&read, &[], false);
         if let Some(bypass) = self.goes_plainly(&read, &plan) {
             self.shared.cache.on_bypass(bypass);
-            return self.run_plainly(&read).await;
+            return self.run_plainly(&Plain::Query(&read)).await;
         }
         match self.answer_locally(&plan) {
             Ok(None) => {}
@@ -108,7 +110,7 @@ impl Session {
 
     /// What connections hold for a simple query, if its text keeps coming.
     pub(super) fn held_for(&self, read: &ReadStatement) -> Option<Arc<Statement>> {
-        let held = self.repeated(read, &Bytes::from_static(NO_TYPES))?;
+        let held = self.repeated(read, NO_TYPES)?;
         // A parameter is an error in a simple query, and would be one of another kind when bound.
         memchr(b'$', read.text()).is_none().then_some(held)
     }
@@ -218,8 +220,9 @@ impl Session {
         &mut self,
         frames: &[Frame],
         end: Option<Action>,
+        foregone: Option<Box<Foregone>>,
     ) -> Result<(), GatewayError> {
-        let mut translated = Box::pin(self.translate(frames)).await?;
+        let mut translated = Box::pin(self.translate(frames, foregone)).await?;
         if let Some(end) = end {
             let is_sync = matches!(end, Action::Sync);
             translated.actions.push(end);

@@ -18,6 +18,7 @@ use super::config::SessionConfig;
 use super::control::Control;
 use crate::error::GatewayError;
 use crate::wire::frame::{self, Frame};
+use crate::wire::single::Single;
 
 /// A byte stream to a client.
 #[derive(Debug)]
@@ -118,6 +119,17 @@ impl Client {
     /// When the bytes are not a message or it is too long.
     pub fn take(&mut self) -> Result<Option<Frame>, GatewayError> {
         frame::take(&mut self.input, self.body_max).map_err(GatewayError::BadFrame)
+    }
+
+    /// Whether a batch of one statement may be what comes next.
+    #[must_use]
+    pub fn may_have_single(&self) -> bool {
+        matches!(self.input.first(), Some(b'P' | b'B'))
+    }
+
+    /// The batch of one statement that has arrived, whole, if that is what comes next.
+    pub fn take_single(&mut self) -> Option<Single> {
+        Single::take(&mut self.input, self.body_max)
     }
 
     /// Whether a whole message has arrived.

@@ -73,17 +73,16 @@ impl Interner {
     pub fn intern(
         &self,
         runnable: Option<Runnable>,
-        types: Bytes,
+        types: &[u8],
         settings: Bytes,
     ) -> Arc<Statement> {
+        // The frame that the types came in may be large: keep them alone.
+        let types = Bytes::copy_from_slice(types);
         let Some(runnable) = runnable else { return Statement::named(None, types, Some(settings)) };
         if runnable.has_moving_constant() {
-            let types = Bytes::copy_from_slice(&types);
             return Statement::named(Some(runnable), types, Some(settings));
         }
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        // The frame that the types came in may be large: keep them alone.
-        let types = Bytes::copy_from_slice(&types);
         let (text, is_proven) = (runnable.text().clone(), runnable.read().is_some());
         let key = Interned { text, types, settings, is_proven };
         let known = table.statements.get(&key).and_then(Weak::upgrade);
@@ -106,7 +105,7 @@ impl Interner {
     pub fn repeated(
         &self,
         read: &ReadStatement,
-        types: &Bytes,
+        types: &[u8],
         settings: &Bytes,
     ) -> Option<Arc<Statement>> {
         if !read.may_be_kept_parsed() || read.text().len() > REPEATED_TEXT_BYTES_MAX {
@@ -119,7 +118,7 @@ impl Interner {
         if let Some(statement) = known.filter(|statement| statement.is_fresh()) {
             return Some(statement);
         }
-        let statement = self.intern(Some(read.kept().into()), types.clone(), settings.clone());
+        let statement = self.intern(Some(read.kept().into()), types, settings.clone());
         let bytes = statement.bytes();
         self.repeated.insert_hashed(hash, key.into(), Arc::clone(&statement), bytes);
         Some(statement)
@@ -147,7 +146,7 @@ mod tests {
         assert!(!message.is_unique(), "the text is a part of the message");
 
         let interner = Interner::default();
-        let kept = interner.repeated(&read, &Bytes::from_static(b"\0\0"), &Bytes::new());
+        let kept = interner.repeated(&read, b"\0\0", &Bytes::new());
         drop(read);
         assert!(kept.is_some() && message.is_unique());
     }
@@ -162,7 +161,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let interner = Interner::default();
-        let intern = |text: &str, settings| interner.intern(read(text), Bytes::new(), settings);
+        let intern = |text: &str, settings| interner.intern(read(text), b"", settings);
 
         let one = intern("select 1", Bytes::new());
         assert_eq!(one.number, intern("select 1", Bytes::new()).number);

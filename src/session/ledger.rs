@@ -119,6 +119,15 @@ pub enum Step {
     OutOfStep,
 }
 
+/// What the reply to a statement begins with, ahead of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// `BindComplete`.
+    pub is_bound: bool,
+    /// `RowDescription`.
+    pub is_described: bool,
+}
+
 /// The replies owed, oldest first.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -140,18 +149,30 @@ impl Ledger {
         self.owed.is_empty()
     }
 
-    /// Whether all that is owed is the reply to one simple query, whose success has no effect.
+    /// What the reply to one statement, whose success has no effect, begins with, if that is all
+    /// that is owed.
     #[must_use]
-    pub fn owes_one_query(&self) -> bool {
+    pub fn owes_one(&self) -> Option<Beginning> {
         let mut owed = self.owed.iter();
-        !self.is_muted
-            && matches!(owed.next(), Some(Owed::Query(None)))
-            && matches!(owed.next(), Some(Owed::Sync))
-            && owed.next().is_none()
+        let mut beginning = Beginning { is_bound: false, is_described: true };
+        let mut next = owed.next()?;
+        if let Owed::Bind(Pass::Relay, _) = next {
+            next = owed.next()?;
+            beginning.is_bound = true;
+            beginning.is_described = matches!(next, Owed::DescribePortal(Pass::Relay));
+            if beginning.is_described {
+                next = owed.next()?;
+            }
+            matches!(next, Owed::Execute(None)).then_some(())?;
+        } else {
+            matches!(next, Owed::Query(None)).then_some(())?;
+        }
+        let is_last = matches!(owed.next(), Some(Owed::Sync)) && owed.next().is_none();
+        (is_last && !self.is_muted).then_some(beginning)
     }
 
     /// All of that has come, and it was no error.
-    pub fn on_query_answered(&mut self) {
+    pub fn on_one_answered(&mut self) {
         self.owed.clear();
         self.over += 1;
     }

@@ -1,6 +1,6 @@
 //! One client's conversation, from its first statement to its last: the spine.
 //!
-//! `serve` takes messages; `on_query` and `run_batch` answer them: one decision, and either a
+//! `serve` takes messages; `on_query` and `batch` answer them: one decision, and either a
 //! reply of the gateway's own, one from the cache, or the upstream's. One task does it all.
 //!
 //! | Part | Is | Pure |
@@ -16,7 +16,7 @@
 //! | `translate`, `parsing`, `answer` | messages into actions | no: it may wait for the catalog |
 //! | `cached`, `tee` | replies from the cache, and for it | no |
 //! | `stale`, [`described`] | prepared statements whose result has changed; what they return | no |
-//! | `plain` | the short way of the most frequent statement | no |
+//! | `plain` | the short way of the most frequent statements | no |
 //! | [`ruling`], [`explain`] | what rules say of a statement, and that it is done; what would be | no |
 //! | `writes`, [`left`] | what users who may write can run; what that leaves | no, yes |
 //! | [`route`], [`freshness`] | where it goes; what it must reflect | yes |
@@ -31,6 +31,7 @@ pub mod about;
 pub mod actions;
 mod answer;
 mod asking;
+mod batch;
 pub mod block;
 mod cached;
 pub mod changes;
@@ -86,6 +87,7 @@ use bytes::Bytes;
 use tracing::Span;
 
 use self::actions::Action;
+use self::batch::Ending;
 use self::client::Client;
 use self::control::Control;
 use self::copying::Copying;
@@ -160,22 +162,6 @@ enum Phase {
     SkippingToSync,
 }
 
-/// What ends a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    Sync,
-    Flush,
-}
-
-impl Ending {
-    const fn action(self) -> Action {
-        match self {
-            Self::Sync => Action::Sync,
-            Self::Flush => Action::Flush,
-        }
-    }
-}
-
 impl Session {
     /// Serves the client until it leaves or the session must end.
     pub async fn serve(mut self: Box<Self>) {
@@ -209,6 +195,10 @@ impl Session {
     /// Takes messages until the client says goodbye.
     async fn converse(&mut self) -> Result<(), GatewayError> {
         loop {
+            if self.may_go_singly() && self.run_single().await? {
+                self.on_answered().await?;
+                continue;
+            }
             let Some(frame) = self.client.take()? else {
                 self.wait().await?;
                 continue;
@@ -232,14 +222,20 @@ impl Session {
                 b'F' => Box::pin(self.on_function_call(&frame.body)).await?,
                 tag => return Err(GatewayError::UnexpectedMessage(tag)),
             }
-            self.release_if_idle().await;
-            self.end_ruling();
-            self.show();
-            if !self.client.has_message() {
-                self.client.flush().await?;
-            }
-            self.on_told();
+            self.on_answered().await?;
         }
+    }
+
+    /// A message was dealt with that may end an exchange.
+    async fn on_answered(&mut self) -> Result<(), GatewayError> {
+        self.release_if_idle().await;
+        self.end_ruling();
+        self.show();
+        if !self.client.has_message() {
+            self.client.flush().await?;
+        }
+        self.on_told();
+        Ok(())
     }
 
     /// Answers a simple query: bytes in, one decision a statement, bytes out.
@@ -261,41 +257,6 @@ impl Session {
             true => Box::pin(self.query_of_writer(&text)).await,
         };
         self.end_exchange(outcome).await
-    }
-
-    /// Keeps an extended message until the batch is whole. Returns whether it is as large as one
-    /// may be.
-    fn on_extended(&mut self, frame: Frame) -> bool {
-        self.batch_bytes += frame.body.len() + BATCH_FRAME_BYTES;
-        if self.batch.capacity() == 0 {
-            self.batch.reserve(BATCH_FRAMES);
-        }
-        self.batch.push(frame);
-        self.batch_bytes > BATCH_BYTES_MAX
-    }
-
-    /// Runs the messages kept, and `end` behind them.
-    async fn run_batch(&mut self, end: Option<Ending>) -> Result<(), GatewayError> {
-        let frames = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
-        let is_sync = end == Some(Ending::Sync);
-        self.on_exchange();
-        let outcome = self.batch(&frames, end.map(Ending::action)).await;
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(error) if error.profile().severity == Severity::Fatal => Err(error),
-            Err(error) => {
-                self.on_failed(&error).await?;
-                self.phase = match is_sync {
-                    true => {
-                        backend::put_ready(&mut self.client.out, self.state.block().status());
-                        Phase::Ready
-                    }
-                    false => Phase::SkippingToSync,
-                };
-                Ok(())
-            }
-        }
     }
 
     /// An exchange begins: its reply comes behind what is still to be sent.
@@ -386,12 +347,3 @@ impl Session {
         }
     }
 }
-
-/// How large a batch may grow before its first part goes upstream, in bytes.
-const BATCH_BYTES_MAX: usize = 256 << 10;
-
-/// How many messages most batches have: `Parse`, `Bind`, `Describe`, `Execute`, one to spare.
-const BATCH_FRAMES: usize = 5;
-
-/// What one kept message costs besides its body.
-const BATCH_FRAME_BYTES: usize = 64;

@@ -19,16 +19,22 @@ use crate::sql::refusal::Refusal;
 use crate::wire::frontend::Parse;
 
 impl Session {
-    pub(super) async fn on_parse(
+    /// What the text of a `Parse` may run; none for an empty text.
+    pub(super) async fn parse(&mut self, text: &Bytes) -> Result<Option<Runnable>, GatewayError> {
+        match self.state.is_writer() {
+            false => Ok(self.parse_of_reader(text).await?.map(Runnable::Read)),
+            true => self.parse_of_writer(text).await,
+        }
+    }
+
+    /// What a `Parse` comes to whose text runs this.
+    pub(super) fn on_parse(
         &mut self,
         parse: Parse,
+        runnable: Option<Runnable>,
         has_failed: bool,
         before: &[Action],
     ) -> Result<Action, GatewayError> {
-        let runnable = match self.state.is_writer() {
-            false => self.parse_of_reader(&parse.text).await?.map(Runnable::Read),
-            true => self.parse_of_writer(&parse.text).await?,
-        };
         let kind = runnable.as_ref().and_then(Runnable::kind);
         if has_failed && kind.is_some_and(is_barred) {
             return Err(GatewayError::InFailedBlock);
@@ -56,7 +62,7 @@ impl Session {
                 let repeated = read.filter(|read| self.keeps_coming(read));
                 repeated
                     .and_then(|read| interner.repeated(read, &parse.types, &settings))
-                    .unwrap_or_else(|| interner.intern(runnable, parse.types, settings))
+                    .unwrap_or_else(|| interner.intern(runnable, &parse.types, settings))
             }
             (false, settings) => {
                 let held = match before.iter().any(Action::is_bind) {
@@ -76,7 +82,10 @@ impl Session {
     }
 
     /// The proven read that a reader's `Parse` asks for; none for an empty text.
-    async fn parse_of_reader(&self, text: &Bytes) -> Result<Option<ReadStatement>, GatewayError> {
+    pub(super) async fn parse_of_reader(
+        &self,
+        text: &Bytes,
+    ) -> Result<Option<ReadStatement>, GatewayError> {
         let analysis = match self.shared.analyze_script(text).await {
             Script::One(analysis) => analysis,
             Script::Many(_) => Analysis::Refused(Refusal::MultipleStatements),
@@ -124,7 +133,7 @@ impl Session {
     ///
     /// Only between transactions, where a result that has changed since can be asked for again
     /// without the client's knowing, and where no setting is under way.
-    pub(super) fn repeated(&self, read: &ReadStatement, types: &Bytes) -> Option<Arc<Statement>> {
+    pub(super) fn repeated(&self, read: &ReadStatement, types: &[u8]) -> Option<Arc<Statement>> {
         let is_repeated = self.keeps_coming(read)
             && matches!(read.kind(), Kind::Query)
             && matches!(self.state.block(), Block::None | Block::Deferred(_))

@@ -94,16 +94,13 @@ impl Statement {
         self.is_stale.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is what a `Parse` of this text, as it is remembered, would be given.
+    /// Whether it is what a `Parse` of this text would be given.
     #[must_use]
     pub fn is_of(&self, read: &ReadStatement, types: &[u8], settings: &[u8]) -> bool {
-        let is_text = |own: &ReadStatement| {
-            std::ptr::eq(&raw const own.text()[..], &raw const read.text()[..])
-        };
         self.is_shared
             && self.is_fresh()
-            && self.read().is_some_and(is_text)
             && self.types == types
+            && self.read().is_some_and(|own| own.text() == read.text())
             && self.is_read_under(settings)
     }
 
@@ -240,6 +237,14 @@ impl Prepared {
                 statement.is_known.store(true, Ordering::Relaxed);
             }
             self.set(&name, statement);
+        }
+    }
+
+    /// The unnamed statement was replaced, and that confirmed, with nothing else owed.
+    pub fn on_parsed(&mut self, statement: &Arc<Statement>) {
+        if !self.unnamed.as_ref().is_some_and(|last| Arc::ptr_eq(last, statement)) {
+            self.on_asked(Bytes::new(), Some(Arc::clone(statement)));
+            self.on_confirmed();
         }
     }
 

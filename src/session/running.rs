@@ -167,4 +167,4 @@ impl Session {
 }
 
 /// The room made for an exchange at once, in bytes: enough for most.
-const OUT_BYTES: usize = 256;
+pub(super) const OUT_BYTES: usize = 256;

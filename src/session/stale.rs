@@ -70,6 +70,12 @@ impl Session {
         }
     }
 
+    /// Whether there is anything to settle behind an exchange.
+    pub(super) fn has_found_stale(&self) -> bool {
+        let is_found = matches!(self.staleness, Staleness::HasBeenTold | Staleness::HasBeenHidden);
+        is_found || self.is_noticed
+    }
+
     /// Behind an exchange: whoever prepares these texts anew gets other statements. Returns
     /// whether an error was hidden, so that the exchange is to be renewed.
     pub(super) fn settle_staleness(&mut self, actions: &[Action]) -> bool {

@@ -42,13 +42,28 @@ pub(super) struct Translated {
     pub bypass: Option<Bypass>,
     /// What the last execution asks to have explained.
     pub to_explain: Option<Bytes>,
+    /// What was found out before.
+    pub foregone: Option<Box<Foregone>>,
+}
+
+/// What of a batch's only statement was found out ahead of its translation.
+#[derive(Debug, Default)]
+pub(super) struct Foregone {
+    /// What the `Parse` came to.
+    pub parsed: Option<Result<Option<Runnable>, GatewayError>>,
+    /// What rules say of the execution.
+    pub ruled: Option<Result<(), GatewayError>>,
 }
 
 impl Session {
     /// Translates the messages of a batch. After an error, nothing behind it is looked at.
-    pub(super) async fn translate(&mut self, frames: &[Frame]) -> Result<Translated, GatewayError> {
+    pub(super) async fn translate(
+        &mut self,
+        frames: &[Frame],
+        foregone: Option<Box<Foregone>>,
+    ) -> Result<Translated, GatewayError> {
         let actions = Vec::with_capacity(frames.len() + 2);
-        let mut translated = Translated { actions, ..Translated::default() };
+        let mut translated = Translated { actions, foregone, ..Translated::default() };
         for frame in frames {
             match self.translate_one(frame, &mut translated).await {
                 Ok(()) => {}
@@ -79,8 +94,16 @@ impl Session {
                 let parse = frontend::parse(&frame.body).map_err(bad)?;
                 let is_unnamed = parse.name.is_empty();
                 let has_failed = self.block_has_failed(&translated.actions);
+                let runnable = match translated
+                    .foregone
+                    .as_mut()
+                    .and_then(|foregone| foregone.parsed.take())
+                {
+                    Some(parsed) => parsed,
+                    None => self.parse(&parse.text).await,
+                };
                 let before = &translated.actions;
-                let action = self.on_parse(parse, has_failed, before).await;
+                let action = runnable.and_then(|own| self.on_parse(parse, own, has_failed, before));
                 if action.is_err() && is_unnamed {
                     // As in PostgreSQL, which drops it before it reads what is to replace it.
                     self.prepared.on_closed(b"");
@@ -102,7 +125,10 @@ impl Session {
             }
             b'E' => {
                 let execute = frontend::execute(&frame.body).map_err(bad)?;
-                self.rule_execution(&execute, &translated.actions).await?;
+                match translated.foregone.as_mut().and_then(|foregone| foregone.ruled.take()) {
+                    Some(ruled) => ruled?,
+                    None => self.rule_execution(&execute, &translated.actions).await?,
+                }
                 let before = translated.actions.len();
                 self.on_execute(execute, translated)?;
                 if let Some(text) = translated.to_explain.take() {

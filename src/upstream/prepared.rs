@@ -1,12 +1,13 @@
 //! Which of the gateway's prepared statements a connection holds.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// The named statements on one connection, least recently used out first.
 #[derive(Debug)]
 pub struct PreparedOnConnection {
     /// Statement numbers, each with the moment of its last use.
-    held: HashMap<u64, u64>,
+    held: HashMap<u64, u64, BuildHasherDefault<ByNumber>>,
     clock: u64,
     held_max: usize,
     /// Whether the connection holds the question for its position in the log.
@@ -17,7 +18,12 @@ impl PreparedOnConnection {
     /// Room for `held_max` statements.
     #[must_use]
     pub fn new(held_max: usize) -> Self {
-        Self { held: HashMap::new(), clock: 0, held_max: held_max.max(1), knows_position: false }
+        Self {
+            held: HashMap::default(),
+            clock: 0,
+            held_max: held_max.max(1),
+            knows_position: false,
+        }
     }
 
     /// How many statements the connection holds.
@@ -70,6 +76,30 @@ impl PreparedOnConnection {
         self.knows_position = false;
     }
 }
+
+/// Hashes statement numbers, which the gateway gives out one after the other: no client chooses one,
+/// so that none has to be kept from choosing them alike.
+#[derive(Debug, Default)]
+struct ByNumber(u64);
+
+impl Hasher for ByNumber {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(GOLDEN_RATIO);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// 2⁶⁴ divided by the golden ratio: a product with it spreads numbers that follow each other.
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The name that statement number `statement` has on every connection.
 #[must_use]

@@ -4,6 +4,7 @@
 //! <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -81,7 +82,7 @@ pub struct Execute {
 pub fn query(body: &Bytes) -> Result<Bytes, BodyError> {
     let mut reader = Reader::new(body);
     let text = reader.string()?;
-    reader.end(text)
+    reader.end(part(body, text))
 }
 
 /// Decodes a `Parse`.
@@ -89,14 +90,19 @@ pub fn query(body: &Bytes) -> Result<Bytes, BodyError> {
 /// # Errors
 /// When the body does not have the message's form.
 pub fn parse(body: &Bytes) -> Result<Parse, BodyError> {
+    let [name, text, types] = parse_parts(body)?;
+    Ok(Parse { name: part(body, name), text: part(body, text), types: part(body, types) })
+}
+
+/// Where the parts of a `Parse` are: its name, its text, its types.
+pub(super) fn parse_parts(body: &[u8]) -> Result<[Range<usize>; 3], BodyError> {
     let mut reader = Reader::new(body);
     let name = reader.string()?;
     let text = reader.string()?;
     let types_from = reader.at;
     let count = reader.count()?;
     reader.skip(count * 4)?;
-    let types = body.slice(types_from..);
-    reader.end(Parse { name, text, types })
+    reader.end([name, text, types_from..body.len()])
 }
 
 /// Decodes a `Bind`, checking every count in it.
@@ -104,10 +110,20 @@ pub fn parse(body: &Bytes) -> Result<Parse, BodyError> {
 /// # Errors
 /// When the body does not have the message's form.
 pub fn bind(body: &Bytes) -> Result<Bind, BodyError> {
+    let [portal, statement, tail] = bind_parts(body)?;
+    Ok(Bind {
+        portal: part(body, portal),
+        statement: part(body, statement),
+        tail: part(body, tail),
+    })
+}
+
+/// Where the parts of a `Bind` are: its portal, its statement, what is behind them.
+pub(super) fn bind_parts(body: &[u8]) -> Result<[Range<usize>; 3], BodyError> {
     let mut reader = Reader::new(body);
     let portal = reader.string()?;
     let statement = reader.string()?;
-    let tail = body.slice(reader.at..);
+    let tail_from = reader.at;
     reader.formats()?;
     for _ in 0..reader.count()? {
         match reader.int32()? {
@@ -116,7 +132,7 @@ pub fn bind(body: &Bytes) -> Result<Bind, BodyError> {
         }
     }
     reader.formats()?;
-    reader.end(Bind { portal, statement, tail })
+    reader.end([portal, statement, tail_from..body.len()])
 }
 
 /// Decodes the target of a `Describe` or `Close`.
@@ -126,7 +142,7 @@ pub fn bind(body: &Bytes) -> Result<Bind, BodyError> {
 pub fn target(body: &Bytes) -> Result<Target, BodyError> {
     let mut reader = Reader::new(body);
     let kind = reader.byte()?;
-    let name = reader.string()?;
+    let name = part(body, reader.string()?);
     match kind {
         b'S' => reader.end(Target::Statement(name)),
         b'P' => reader.end(Target::Portal(name)),
@@ -142,7 +158,7 @@ pub fn execute(body: &Bytes) -> Result<Execute, BodyError> {
     let mut reader = Reader::new(body);
     let portal = reader.string()?;
     let rows_max = reader.int32()?;
-    reader.end(Execute { portal, rows_max })
+    reader.end(Execute { portal: part(body, portal), rows_max })
 }
 
 /// Appends a message of `tag` whose body `write` appends.
@@ -219,14 +235,19 @@ pub fn put_string(out: &mut BytesMut, text: &[u8]) {
     out.put_u8(0);
 }
 
+/// A part of a body. Most names are empty, and that needs no part in what the others share.
+fn part(body: &Bytes, at: Range<usize>) -> Bytes {
+    if at.is_empty() { Bytes::new() } else { body.slice(at) }
+}
+
 /// Reads a body from the front, never past its end.
 struct Reader<'body> {
-    body: &'body Bytes,
+    body: &'body [u8],
     at: usize,
 }
 
 impl<'body> Reader<'body> {
-    const fn new(body: &'body Bytes) -> Self {
+    const fn new(body: &'body [u8]) -> Self {
         Self { body, at: 0 }
     }
 
@@ -234,16 +255,14 @@ impl<'body> Reader<'body> {
         self.body.get(self.at..).unwrap_or_default()
     }
 
-    fn string(&mut self) -> Result<Bytes, BodyError> {
-        // Most names are empty, and that needs no part in what the others share.
-        if self.rest().first() == Some(&0) {
-            self.at += 1;
-            return Ok(Bytes::new());
-        }
-        let length = memchr::memchr(0, self.rest()).ok_or(BodyError::StringNotTerminated)?;
-        let text = self.body.slice(self.at..self.at + length);
+    fn string(&mut self) -> Result<Range<usize>, BodyError> {
+        let from = self.at;
+        let length = match self.rest().first() {
+            Some(0) => 0,
+            _ => memchr::memchr(0, self.rest()).ok_or(BodyError::StringNotTerminated)?,
+        };
         self.at += length + 1;
-        Ok(text)
+        Ok(from..from + length)
     }
 
     fn byte(&mut self) -> Result<u8, BodyError> {

@@ -4,4 +4,5 @@ pub mod backend;
 pub mod error_response;
 pub mod frame;
 pub mod frontend;
+pub mod single;
 pub mod startup;

@@ -17,5 +17,6 @@ mod ruled;
 mod ruled_pipelines;
 mod ruling;
 mod settings;
+mod singles;
 mod stale;
 mod unread;
