@@ -100,7 +100,7 @@ impl Statement {
         self.is_shared
             && self.is_fresh()
             && self.types == types
-            && self.read().is_some_and(|own| own.text() == read.text())
+            && self.read().is_some_and(|own| is_same(own.text(), read.text()))
             && self.is_read_under(settings)
     }
 
@@ -113,7 +113,7 @@ impl Statement {
     /// Whether it is read under these settings, as far as that can be told.
     #[must_use]
     pub fn is_read_under(&self, settings: &[u8]) -> bool {
-        self.settings.as_ref().is_some_and(|own| own == settings)
+        self.settings.as_ref().is_some_and(|own| is_same(own, settings))
     }
 
     /// Whether a connection on which the settings `in_force` are these may prepare it under its
@@ -135,6 +135,11 @@ impl Statement {
         let text = self.runnable.as_ref().map_or(0, |runnable| runnable.text().len());
         text + self.types.len() + STATEMENT_BYTES
     }
+}
+
+/// Whether both are the same bytes: most often in the same place too, and need not be read.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    std::ptr::eq(one, other) || one == other
 }
 
 /// What a statement costs besides its text: the structure, its entries in maps.

@@ -94,7 +94,11 @@ impl ReadStatement {
     /// The same, to keep beyond the message that it came in: its text keeps nothing else alive.
     #[must_use]
     pub fn kept(&self) -> Self {
-        Self { text: Bytes::copy_from_slice(&self.text), ..self.clone() }
+        match self.sightings {
+            // What came before is remembered, and has a text of its own.
+            2.. => self.clone(),
+            _ => Self { text: Bytes::copy_from_slice(&self.text), ..self.clone() },
+        }
     }
 
     /// The bytes that were analysed, and the bytes to send.

@@ -7,11 +7,11 @@ use tokio::time::sleep;
 use super::ruling::{counts, put_in_force};
 use crate::support::client::Client;
 use crate::support::messages::{
-    Message, bind, data_row, describe, error_response, execute, message, parameter_status, parse,
-    ready_for_query, row_description, sqlstate, sync, tags,
+    Message, bind, command_complete, data_row, describe, error_response, execute, flush, message,
+    parameter_status, parse, query, ready_for_query, row_description, sqlstate, sync, tags,
 };
 use crate::support::scripted::Scripted;
-use crate::support::world::{World, done, parsed, reply, result, values};
+use crate::support::world::{World, answer_errand, done, parsed, reply, result, values};
 
 const TEXT: &str = "SELECT $1";
 
@@ -239,4 +239,60 @@ async fn where_the_connection_breaks_the_batch_is_sent_again_elsewhere() {
             assert_eq!(world.until_released().await, 1);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_bound_behind_a_reply_that_came_whole_stays_bound_when_something_fails() {
+    let mut world = world();
+    let (mut client, mut upstream) = kept(&mut world).await;
+    client.query("BEGIN").await;
+    client.send(&prepared_and_run().concat()).await;
+    answer_errand(&mut upstream, "BEGIN", b'T').await;
+    upstream.receive_batch().await;
+    upstream.send(&[done(b'2'), reply(&["y"], b'T')].concat()).await;
+    client.until_ready().await;
+
+    client.send(&[bind("p", "", &[Some(b"x")], 0), sync()].concat()).await;
+    upstream.receive_batch().await;
+    upstream.send(&[done(b'2'), ready_for_query(b'T')].concat()).await;
+    client.until_ready().await;
+    let failed = [error_response("ERROR", "22012", "division by zero"), ready_for_query(b'E')];
+    let steps = [
+        ("SAVEPOINT s", [command_complete("SAVEPOINT"), ready_for_query(b'T')]),
+        ("SELECT 1/0", failed),
+        ("ROLLBACK TO s", [command_complete("ROLLBACK"), ready_for_query(b'T')]),
+    ];
+    for (text, says) in steps {
+        client.send(&query(text)).await;
+        let begun = match tags(&upstream.receive_batch().await).as_str() {
+            "PBDES" if says[0][0] == b'C' => vec![done(b'1'), done(b'2'), done(b'n')],
+            _ => vec![],
+        };
+        upstream.send(&[begun.concat(), says.concat()].concat()).await;
+        client.until_ready().await;
+    }
+
+    client.send(&[execute("p", 0), sync()].concat()).await;
+    upstream.receive_batch().await;
+    upstream.send(&[result(&["x"]), ready_for_query(b'T')].concat()).await;
+    assert_eq!(values(&client.until_ready().await), ["x"]);
+    client.send(&query("COMMIT")).await;
+    upstream.receive_batch().await;
+    let committed = [done(b'1'), done(b'2'), done(b'n'), command_complete("COMMIT")];
+    upstream.send(&[committed.concat(), ready_for_query(b'I')].concat()).await;
+    client.until_ready().await;
+    // What it executed is known to have left nothing behind.
+    assert_eq!(world.until_released().await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_an_error_a_batch_that_comes_whole_is_void_up_to_its_end() {
+    let mut world = world();
+    let (mut client, mut upstream) = kept(&mut world).await;
+    client.send(&[parse("s", "DELETE FROM t", &[]), flush()].concat()).await;
+    assert_eq!(sqlstate(&client.receive().await.1), "25006");
+    client.send(&run().concat()).await;
+    assert_eq!(tags(&client.until_ready().await), "Z");
+    client.send(&run().concat()).await;
+    assert_eq!(tags(&upstream.receive_batch().await), "BDES");
 }
