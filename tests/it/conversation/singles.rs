@@ -249,7 +249,13 @@ async fn what_is_bound_behind_a_reply_that_came_whole_stays_bound_when_something
     client.send(&prepared_and_run().concat()).await;
     answer_errand(&mut upstream, "BEGIN", b'T').await;
     upstream.receive_batch().await;
-    upstream.send(&[done(b'2'), reply(&["y"], b'T')].concat()).await;
+    let answered = [done(b'2'), reply(&["y"], b'T')].concat();
+    upstream.send(&answered).await;
+    client.until_ready().await;
+    // The one before came behind that to BEGIN.
+    client.send(&run().concat()).await;
+    upstream.receive_batch().await;
+    upstream.send(&answered).await;
     client.until_ready().await;
 
     client.send(&[bind("p", "", &[Some(b"x")], 0), sync()].concat()).await;
