@@ -163,13 +163,24 @@ impl Candidates {
 impl Words {
     fn find(&self, text: &[u8], found: &mut [u64]) {
         // Words are in lower case: then many are looked for at once where few are.
-        let text = text.to_ascii_lowercase();
+        let (mut short, mut long) = ([0; SHORT_BYTES], Vec::new());
+        let lower = if let Some(short) = short.get_mut(..text.len()) {
+            short.copy_from_slice(text);
+            short
+        } else {
+            long.extend_from_slice(text);
+            &mut long[..]
+        };
+        lower.make_ascii_lowercase();
         // Most texts have none of the words, which a search for any of them tells sooner.
-        if !self.search.is_match(&text) {
-            return;
+        if self.search.is_match(&*lower) {
+            self.find_all(lower, found);
         }
+    }
+
+    fn find_all(&self, text: &[u8], found: &mut [u64]) {
         let mut seen = [0_u64; WORDS_MAX / 64];
-        for hit in self.search.find_overlapping_iter(&text) {
+        for hit in self.search.find_overlapping_iter(text) {
             let word = hit.pattern().as_usize();
             let Some(bits) = seen.get_mut(word / 64) else { continue };
             if *bits & (1 << (word % 64)) != 0 {
@@ -320,6 +331,9 @@ fn walk(bits: &[u64], mut visit: impl FnMut(usize) -> ControlFlow<()>) {
 
 /// Words of 64 bits for a bit a rule.
 const WORDS_OF_RULES: usize = RULES_MAX.div_ceil(64);
+
+/// The longest text that needs no memory of its own to be searched, in bytes.
+const SHORT_BYTES: usize = 256;
 
 /// The most words that are searched for in one text: rules beyond them are always asked.
 const WORDS_MAX: usize = 16_384;
