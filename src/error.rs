@@ -79,7 +79,7 @@ pub enum GatewayError {
     /// No portal of that name.
     UnknownPortal(String),
     /// No connection could be had.
-    NoConnection(AcquireError),
+    NoConnection(Box<AcquireError>),
     /// The upstream broke off before any byte of the reply was passed on.
     UpstreamLost,
     /// The upstream broke off after a part of the reply, or inside a transaction.
@@ -101,16 +101,16 @@ pub enum GatewayError {
     /// The client asked for a database that is not served here.
     UnknownDatabase {
         /// What it asked for.
-        asked: String,
+        asked: Box<str>,
         /// What is served.
-        served: String,
+        served: Box<str>,
     },
     /// A start-up setting that may not be changed here.
     StartupSetting(String),
     /// The client is gone.
     ClientLost(io::ErrorKind),
     /// A setting of the gateway's own, or what only users who may write can ask for.
-    Writer(WriterError),
+    Writer(Box<WriterError>),
     /// What the operator's rules do not let it do.
     Rule(Box<RuleError>),
 }
@@ -164,16 +164,12 @@ impl GatewayError {
             Self::ConsoleDenied(_) => (SqlState::INSUFFICIENT_PRIVILEGE, Fatal, Client),
             Self::ConsoleFull { .. } => (SqlState::CONFIGURATION_LIMIT_EXCEEDED, Error, Client),
             Self::UnknownPortal(_) => (SqlState::INVALID_CURSOR_NAME, Error, Client),
-            Self::NoConnection(AcquireError::Exhausted { .. }) => {
-                (SqlState::TOO_MANY_CONNECTIONS, Error, Gateway)
-            }
-            Self::NoConnection(AcquireError::Connect(_)) => {
-                (SqlState::CONNECTION_FAILURE, Error, Upstream)
-            }
-            Self::NoConnection(AcquireError::Closed) => (SqlState::ADMIN_SHUTDOWN, Fatal, Gateway),
-            Self::NoConnection(AcquireError::NoPrimary { .. }) => {
-                (SqlState::CANNOT_CONNECT_NOW, Error, Upstream)
-            }
+            Self::NoConnection(error) => match **error {
+                AcquireError::Exhausted { .. } => (SqlState::TOO_MANY_CONNECTIONS, Error, Gateway),
+                AcquireError::Connect(_) => (SqlState::CONNECTION_FAILURE, Error, Upstream),
+                AcquireError::Closed => (SqlState::ADMIN_SHUTDOWN, Fatal, Gateway),
+                AcquireError::NoPrimary { .. } => (SqlState::CANNOT_CONNECT_NOW, Error, Upstream),
+            },
             Self::UpstreamLost => (SqlState::CONNECTION_FAILURE, Error, Upstream),
             Self::UpstreamLostMidway => (SqlState::CONNECTION_FAILURE, Fatal, Upstream),
             Self::UpstreamOutOfStep(_) => (SqlState::INTERNAL_ERROR, Fatal, Upstream),
@@ -262,12 +258,14 @@ impl GatewayError {
         match self {
             Self::Refused(refusal) => refusal.hint().unwrap_or_default().to_owned(),
             Self::FunctionCall => "Call the function in a SELECT.".to_owned(),
-            Self::NoConnection(AcquireError::Exhausted { .. }) => {
-                "Raise POOL_SIZE or POOL_WAIT_TIMEOUT_MS, or shorten transactions.".to_owned()
-            }
-            Self::NoConnection(AcquireError::Connect(_)) | Self::UpstreamLost => {
-                "Send the statement again.".to_owned()
-            }
+            Self::NoConnection(error) => match **error {
+                AcquireError::Exhausted { .. } => {
+                    "Raise POOL_SIZE or POOL_WAIT_TIMEOUT_MS, or shorten transactions.".to_owned()
+                }
+                AcquireError::Connect(_) => "Send the statement again.".to_owned(),
+                AcquireError::NoPrimary { .. } | AcquireError::Closed => String::new(),
+            },
+            Self::UpstreamLost => "Send the statement again.".to_owned(),
             Self::PreparedTooLarge { .. } => {
                 "Close prepared statements, or raise PREPARED_BYTES_MAX.".to_owned()
             }
@@ -301,6 +299,13 @@ impl GatewayError {
             }
             _ => String::new(),
         }
+    }
+}
+
+// Boxed, as is all that is large and rare: a session has room for its errors while it idles.
+impl From<WriterError> for GatewayError {
+    fn from(error: WriterError) -> Self {
+        Self::Writer(Box::new(error))
     }
 }
 
@@ -347,10 +352,10 @@ impl fmt::Display for GatewayError {
                 write!(f, "more than {names_max} prepared statements or portals")
             }
             Self::UnknownPortal(name) => write!(f, "portal \"{name}\" does not exist"),
-            Self::NoConnection(AcquireError::Connect(_)) => {
-                f.write_str("the upstream cannot be reached")
-            }
-            Self::NoConnection(error) => write!(f, "no connection to the upstream: {error}"),
+            Self::NoConnection(error) => match **error {
+                AcquireError::Connect(_) => f.write_str("the upstream cannot be reached"),
+                _ => write!(f, "no connection to the upstream: {error}"),
+            },
             Self::UpstreamLost | Self::UpstreamLostMidway => {
                 f.write_str("the connection to the upstream was lost")
             }

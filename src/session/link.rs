@@ -136,7 +136,7 @@ impl Session {
 
     fn no_connection(&self, error: AcquireError) -> GatewayError {
         tracing::warn!(parent: &self.span(), %error, "no connection to the upstream");
-        GatewayError::NoConnection(error)
+        GatewayError::NoConnection(Box::new(error))
     }
 
     /// Gives the connection back if nothing keeps it.

@@ -148,7 +148,7 @@ impl Session {
         }
         let is_own = |own: &Runnable| matches!(own.kind(), Some(Kind::Gateway(_)));
         if statements.iter().any(is_own) {
-            return self.refuse(GatewayError::Writer(WriterError::OwnCommandAmid)).await;
+            return self.refuse(WriterError::OwnCommandAmid.into()).await;
         }
         let stated = statements.iter().cloned().map(Stated::Text);
         if let Err(error) = self.rule(stated).await {
@@ -274,7 +274,7 @@ impl Session {
         let is_kept = self.state.pin().is_some() && self.link.is_some();
         let is_known = is_kept || has_written;
         match !is_known && calls.iter().any(asks) {
-            true => Err(GatewayError::Writer(WriterError::SequenceElsewhere)),
+            true => Err(WriterError::SequenceElsewhere.into()),
             false => Ok(()),
         }
     }
@@ -288,9 +288,9 @@ impl Session {
         name: &str,
         value: Option<&str>,
     ) -> Result<OwnSetting, GatewayError> {
-        match OwnSetting::parse(name, value).map_err(GatewayError::Writer)? {
+        match OwnSetting::parse(name, value)? {
             OwnSetting::Pin(true) if !self.state.is_writer() => {
-                Err(GatewayError::Writer(WriterError::PinOfReader))
+                Err(WriterError::PinOfReader.into())
             }
             setting => Ok(setting),
         }

@@ -102,7 +102,7 @@ impl Session {
         let is_script = runnables.iter().any(|runnable| runnable.read().is_none());
         let is_own = |own: &Runnable| matches!(own.kind(), Some(Kind::Gateway(_)));
         if is_script && runnables.iter().any(is_own) {
-            checked.refuse(GatewayError::Writer(WriterError::OwnCommandAmid));
+            checked.refuse(WriterError::OwnCommandAmid.into());
             return checked;
         }
         if self.state.is_writer() && !is_script {
