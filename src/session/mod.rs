@@ -13,7 +13,7 @@
 //! | [`interner`] | what connections hold under names | but for its locks |
 //! | [`actions`], `preparing` | what an exchange comes to, and its bytes | yes |
 //! | `late` | what of a statement the gateway answers itself | yes |
-//! | `translate`, `parsing`, `answer` | messages into actions | no: it may wait for the catalog |
+//! | `batch`, `translate`, `parsing`, `answer` | messages into actions | no: it may wait for the catalog |
 //! | `cached`, `tee` | replies from the cache, and for it | no |
 //! | `stale`, [`described`] | prepared statements whose result has changed; what they return | no |
 //! | `plain` | the short way of the most frequent statements | no |

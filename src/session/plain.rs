@@ -75,10 +75,12 @@ impl<'a> Plain<'a> {
 impl Session {
     /// Whether a batch of one statement may go the short way, and may be what comes next.
     pub(super) fn may_go_singly(&self) -> bool {
-        self.batch.is_empty()
+        // With a cache most are answered from there, which would only be found out later.
+        !self.shared.cache.is_on()
+            && self.client.may_have_single()
+            && self.batch.is_empty()
             && self.phase == Phase::Ready
             && self.is_free_reader()
-            && self.client.may_have_single()
     }
 
     /// Why the cache has no part in the simple query `read`, for which there is this plan; `None`
