@@ -94,22 +94,24 @@ async fn sqlx() {
         "{}\nrun `scripts/install-deps test`, which fetches what it depends on",
         output.stderr.escape_ascii()
     );
-    let ring = Ring::start();
-    ring.run(&mut Command::new(target.join("debug/with-sqlx"))).await;
+    for ring in Ring::each() {
+        ring.run(&mut Command::new(target.join("debug/with-sqlx"))).await;
+    }
 }
 
 #[tokio::test]
 async fn jdbc() {
     require(Command::new("javac").arg("-version"), "default-jdk-headless");
     require(Command::new("test").args(["-e", JDBC]), "libpostgresql-jdbc-java");
-    let ring = Ring::start();
-    let classes = scratch(&ring.postgres, "classes");
-    let source = folder().join("Jdbc.java");
-    ring.finish(Command::new("javac").args(["-cp", JDBC, "-d"]).arg(&classes).arg(source));
-    // A short life: neither its best compiler nor collectors in threads of their own.
-    let mut java = Command::new("java");
-    java.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-    ring.run(java.arg(format!("{}:{JDBC}", path(&classes))).arg("Jdbc")).await;
+    for ring in Ring::each() {
+        let classes = scratch(&ring.postgres, "classes");
+        let source = folder().join("Jdbc.java");
+        ring.finish(Command::new("javac").args(["-cp", JDBC, "-d"]).arg(&classes).arg(source));
+        // A short life: neither its best compiler nor collectors in threads of their own.
+        let mut java = Command::new("java");
+        java.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
+        ring.run(java.arg(format!("{}:{JDBC}", path(&classes))).arg("Jdbc")).await;
+    }
 }
 
 /// What clients that are not here say when they connect, on two sessions each way: the second one
@@ -160,8 +162,9 @@ fn form(messages: &[Message]) -> Vec<String> {
 /// Runs a script of Debian's Python, whose modules are not those of another on the path.
 async fn python(script: &str, module: &str, package: &str) {
     require(Command::new(PYTHON).args(["-c", &format!("import {module}")]), package);
-    let ring = Ring::start();
-    ring.run(Command::new(PYTHON).arg("-B").arg(folder().join(script))).await;
+    for ring in Ring::each() {
+        ring.run(Command::new(PYTHON).arg("-B").arg(folder().join(script))).await;
+    }
 }
 
 /// Runs a script of Node.js, whose modules are those that scripts/install-deps had npm install.
@@ -172,8 +175,9 @@ async fn node(script: &str, module: &str) {
         node
     };
     require(node().args(["-e", &format!("require('{module}')")]), "nodejs npm");
-    let ring = Ring::start();
-    ring.run(node().arg("--no-deprecation").arg(folder().join(script))).await;
+    for ring in Ring::each() {
+        ring.run(node().arg("--no-deprecation").arg(folder().join(script))).await;
+    }
 }
 
 /// Fails unless `probe` runs to a good end.
