@@ -1,10 +1,8 @@
 //! Extended messages: kept until their batch is whole, and run.
 
+use super::Session;
 use super::actions::Action;
-use super::{Phase, Session};
 use crate::error::GatewayError;
-use crate::wire::backend;
-use crate::wire::error_response::Severity;
 use crate::wire::frame::Frame;
 
 /// What ends a batch.
@@ -42,7 +40,7 @@ impl Session {
         let is_sync = end == Some(Ending::Sync);
         self.on_exchange();
         let outcome = self.batch(&frames, end.map(Ending::action), None).await;
-        self.end_batch(outcome, is_sync).await
+        self.end_exchange(outcome, is_sync).await
     }
 
     /// Runs the batch of one statement that has come whole, if that is what comes next. Returns
@@ -51,31 +49,8 @@ impl Session {
         let Some(single) = self.client.take_single() else { return Ok(false) };
         self.on_exchange();
         let outcome = self.single(&single).await;
-        self.end_batch(outcome, true).await?;
+        self.end_exchange(outcome, true).await?;
         Ok(true)
-    }
-
-    /// Ends a batch: an error that the session survives is told, and with a `Sync` the status.
-    async fn end_batch(
-        &mut self,
-        outcome: Result<(), GatewayError>,
-        is_sync: bool,
-    ) -> Result<(), GatewayError> {
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(error) if error.profile().severity == Severity::Fatal => Err(error),
-            Err(error) => {
-                self.on_failed(&error).await?;
-                self.phase = match is_sync {
-                    true => {
-                        backend::put_ready(&mut self.client.out, self.state.block().status());
-                        Phase::Ready
-                    }
-                    false => Phase::SkippingToSync,
-                };
-                Ok(())
-            }
-        }
     }
 }
 

@@ -256,7 +256,7 @@ impl Session {
             false => self.query(&text).await,
             true => Box::pin(self.query_of_writer(&text)).await,
         };
-        self.end_exchange(outcome).await
+        self.end_exchange(outcome, true).await
     }
 
     /// An exchange begins: its reply comes behind what is still to be sent.
@@ -279,29 +279,35 @@ impl Session {
         if self.state.is_writer() {
             self.prepared.on_query();
             let outcome = self.call(body).await;
-            return self.end_exchange(outcome).await;
+            return self.end_exchange(outcome, true).await;
         }
         let error = GatewayError::FunctionCall;
         let actions = [Action::Refuse(error.reply().to_bytes()), Action::Sync];
         self.note(&error);
         let outcome = self.run(&actions).await;
-        self.end_exchange(outcome).await
+        self.end_exchange(outcome, true).await
     }
 
-    /// Ends a simple exchange: an error that the session survives is told, with the status.
+    /// Ends an exchange: an error that the session survives is told, and the status where it
+    /// `is_over`; else what is behind it is void up to its `Sync`.
     async fn end_exchange(
         &mut self,
         outcome: Result<(), GatewayError>,
+        is_over: bool,
     ) -> Result<(), GatewayError> {
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(error) if error.profile().severity == Severity::Fatal => Err(error),
-            Err(error) => {
-                self.on_failed(&error).await?;
-                backend::put_ready(&mut self.client.out, self.state.block().status());
-                Ok(())
-            }
+        let Err(error) = outcome else { return Ok(()) };
+        if error.profile().severity == Severity::Fatal {
+            return Err(error);
         }
+        self.on_failed(&error).await?;
+        self.phase = match is_over {
+            true => {
+                backend::put_ready(&mut self.client.out, self.state.block().status());
+                Phase::Ready
+            }
+            false => Phase::SkippingToSync,
+        };
+        Ok(())
     }
 
     /// An error that the session survives: no connection is held, or none that can be kept.

@@ -207,7 +207,7 @@ impl Session {
             if single.prepares() {
                 self.prepared.on_asked(Bytes::new(), Some(Arc::clone(statement)));
             }
-            return Box::pin(async { self.exchange(&plain.actions(), 0).await }).await;
+            return Box::pin(async { self.exchange_here(&plain.actions(), 0).await }).await;
         }
         let mut out = std::mem::take(&mut lease.out);
         put_lead_in(&self.state, lease, &mut self.ledger, &mut out);

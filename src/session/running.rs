@@ -82,6 +82,15 @@ impl Session {
         let wanted = self.heeded().route().unwrap_or_else(asked);
         let site = route::site(&self.state, actions, wanted);
         self.acquire(site, wanted).await?;
+        self.exchange_here(actions, start).await
+    }
+
+    /// The same on the connection that is held.
+    pub(super) async fn exchange_here(
+        &mut self,
+        actions: &[Action],
+        start: usize,
+    ) -> Result<(), GatewayError> {
         self.on_exchanging();
         if let (Some(tee), Some(lease)) = (&mut self.tee, &self.link) {
             tee.on_reading(self.shared.read_at(lease), self.shared.stats.clock.now_us());

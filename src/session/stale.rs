@@ -72,18 +72,18 @@ impl Session {
 
     /// Whether there is anything to settle behind an exchange.
     pub(super) fn has_found_stale(&self) -> bool {
-        let is_found = matches!(self.staleness, Staleness::HasBeenTold | Staleness::HasBeenHidden);
-        is_found || self.is_noticed
+        self.is_noticed
+            || matches!(self.staleness, Staleness::HasBeenTold | Staleness::HasBeenHidden)
     }
 
     /// Behind an exchange: whoever prepares these texts anew gets other statements. Returns
     /// whether an error was hidden, so that the exchange is to be renewed.
     pub(super) fn settle_staleness(&mut self, actions: &[Action]) -> bool {
-        let staleness = std::mem::replace(&mut self.staleness, Staleness::Told);
-        let is_stale = matches!(staleness, Staleness::HasBeenTold | Staleness::HasBeenHidden);
-        if is_stale || std::mem::take(&mut self.is_noticed) {
+        if self.has_found_stale() {
             actions.iter().filter_map(Action::statement).for_each(Statement::on_stale);
         }
+        self.is_noticed = false;
+        let staleness = std::mem::replace(&mut self.staleness, Staleness::Told);
         staleness == Staleness::HasBeenHidden
     }
 

@@ -19,16 +19,17 @@ use super::ring::Ring;
 
 #[tokio::test]
 async fn tokio_postgres() {
-    let ring = Ring::start();
-    compare(&ring, simple).await;
-    compare(&ring, prepared).await;
-    compare(&ring, pipelined).await;
-    compare(&ring, portals).await;
-    compare(&ring, blocks).await;
-    compare(&ring, copies).await;
-    compare(&ring, errors).await;
-    compare(&ring, cancelled).await;
-    ring.settled("").await;
+    for ring in Ring::each() {
+        compare(&ring, simple).await;
+        compare(&ring, prepared).await;
+        compare(&ring, pipelined).await;
+        compare(&ring, portals).await;
+        compare(&ring, blocks).await;
+        compare(&ring, copies).await;
+        compare(&ring, errors).await;
+        compare(&ring, cancelled).await;
+        ring.settled("").await;
+    }
 }
 
 #[tokio::test]
